@@ -1,0 +1,1 @@
+"""The methods of hypercoop: algorithms x parameter schemes, behind the harness's interfaces."""

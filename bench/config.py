@@ -1,0 +1,258 @@
+"""The configuration of one run, and the table of methods.
+
+A run is fully described by a :class:`RunConfig`.  Its values come, later ones winning, from the
+defaults below, the method's ``settings`` in ``config/methods.yaml``, the grid's ``defaults``, the
+experiment's ``settings``, the axes of the grid, and the command line.  Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from bench import registry
+from bench.errors import RequestError, nearest
+
+Positive = Annotated[int, Field(gt=0)]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Noise = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]*$", max_length=200)]
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+class Strict(BaseModel):
+    """A frozen model that refuses unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class RunConfig(Strict):
+    """Everything that decides the numbers of one run; equal configurations give equal records."""
+
+    method: Name = "ps-maddpg"
+    """Named method of config/methods.yaml, or the import path MODULE:NAME of a method entry."""
+    task: Name = "coop-nav"
+    """Task: coop-nav, or pettingzoo:MODULE for any PettingZoo parallel environment."""
+    task_options: dict[str, Any] = {}
+    """Options of the task (coop-nav: dynamics, radius, horizon, targets, collisions; else the
+    environment's own keyword arguments)."""
+    agents: Positive = 3
+    """Number of agents N (and of targets)."""
+    reward: Name = "group-goal"
+    """Reward, a function of the state."""
+    sampler: Name = "prioritized"
+    """Replay sampler."""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """Seed of the run; every random number is a pure function of it."""
+
+    episodes: Positive = 30_000
+    """Training episodes; a multiple of `parallel`."""
+    parallel: Positive = 100
+    """Parallel training episodes E."""
+    steps_per_update: Positive = 100
+    """Environment steps (all parallel episodes counted) per network update."""
+    batch: Positive = 1024
+    """Transitions B per update."""
+    buffer: Positive = 1_000_000
+    """Replay capacity in transitions."""
+
+    hidden: Annotated[list[Positive], Field(min_length=1)] = [64, 64]
+    """Widths of the hidden layers of every target network."""
+    actor_lr: Rate = 1e-3
+    """Adam learning rate of the actor (of the Q network for value-based methods)."""
+    critic_lr: Rate = 1e-3
+    """Adam learning rate of the critic."""
+    gamma: Fraction = 0.95
+    """Discount per step."""
+    tau: Annotated[float, Field(gt=0, le=1)] = 0.01
+    """Polyak rate of the target networks per update."""
+    grad_clip: Rate = 0.5
+    """Largest gradient norm per network and replica."""
+    action_penalty: Noise = 1e-3
+    """Weight of the squared pre-tanh action in the actor's loss."""
+
+    noise_start: Noise = 0.3
+    """Exploration at the start: standard deviation of the Gaussian action noise (epsilon for
+    value-based methods)."""
+    noise_end: Noise = 0.1
+    """Exploration after `noise_fraction` of training."""
+    noise_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of training over which exploration falls linearly."""
+
+    per_alpha: Fraction = 0.6
+    """Prioritized replay: exponent of the priority."""
+    per_beta: Fraction = 0.4
+    """Prioritized replay: exponent of the importance weight at the start, rising to 1."""
+
+    evaluations: Annotated[int, Field(ge=2)] = 31
+    """Evaluation points, the first before training and the last after it, evenly spaced."""
+    evaluation_episodes: Positive = 32
+    """Greedy episodes per evaluation point."""
+    absolute_episodes: Positive = 320
+    """Greedy episodes of the final and of the best policy."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> RunConfig:
+        if self.episodes % self.parallel:
+            raise ValueError(
+                f"episodes ({self.episodes}) must be a multiple of parallel ({self.parallel})"
+            )
+        if self.evaluations > self.episodes // self.parallel + 1:
+            raise ValueError(
+                f"evaluations ({self.evaluations}) must be at most "
+                f"episodes / parallel + 1 = {self.episodes // self.parallel + 1}"
+            )
+        family = registry.family(self.task)
+        registry.look_up(registry.TASKS, "task", family)
+        if family in registry.REWARDS:
+            registry.look_up(registry.REWARDS[family], f"reward of {family}", self.reward)
+        registry.look_up(registry.SAMPLERS, "sampler", self.sampler)
+        return self
+
+    @property
+    def digest(self) -> str:
+        """Hash of every value but the seed's place in a file: 16 hex digits of a SHA-256."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class MethodEntry(Strict):
+    """One method: an algorithm times a parameter scheme (or a scripted controller)."""
+
+    summary: str
+    """One line for tables."""
+    algorithm: str
+    """Import path of the algorithm, or of a scripted controller."""
+    scheme: str | None = None
+    """Import path of the parameter scheme of the acting network; none for controllers."""
+    algorithm_options: dict[str, Any] = {}
+    """Keyword options of the algorithm."""
+    scheme_options: dict[str, Any] = {}
+    """Keyword options of the scheme."""
+    actions: str = "continuous"
+    """Action space that the method acts in: continuous or discrete."""
+    samplers: list[str] = ["uniform", "prioritized"]
+    """Samplers that the method supports; a grid that asks for another is refused."""
+    settings: dict[str, Any] = {}
+    """RunConfig values tuned for this method."""
+
+
+def validate(model: type[ModelT], values: Any, where: str) -> ModelT:
+    """Build ``model`` from plain values.
+
+    Raises:
+        RequestError: one line naming the first wrong key, where it stands and what is right.
+    """
+    try:
+        return model.model_validate(values)
+    except RequestError as error:
+        raise RequestError(f"{where}: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            reason = f"unknown key '{key}'; {nearest(key, list(model.model_fields))}"
+        else:
+            message = first["msg"].removeprefix("Value error, ")
+            reason = f"{key} = {first['input']!r}: {message}" if key else message
+        raise RequestError(f"{where}: {reason}") from error
+
+
+def read_yaml(path: Path) -> Any:
+    """Read a YAML file.
+
+    Raises:
+        RequestError: if the file is missing or is not YAML.
+    """
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RequestError(f"cannot read {path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RequestError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+
+
+def methods_file() -> Path:
+    """Return the method table: $HYPERCOOP_METHODS, or config/methods.yaml of this checkout."""
+    own = Path(__file__).resolve().parents[1] / "config" / "methods.yaml"
+    return Path(os.environ.get("HYPERCOOP_METHODS", own))
+
+
+@functools.cache
+def load_methods(path: Path | None = None) -> Mapping[str, MethodEntry]:
+    """Read the method table.
+
+    Raises:
+        RequestError: if the table is missing or an entry is wrong.
+    """
+    path = path or methods_file()
+    table = read_yaml(path)
+    if not isinstance(table, dict):
+        raise RequestError(f"{path}: must map method names to entries")
+    return {name: validate(MethodEntry, entry, f"{path}: {name}") for name, entry in table.items()}
+
+
+def method_entry(name: str) -> MethodEntry:
+    """Return the entry of a method by its name in the table, or by import path.
+
+    ``package.module:NAME`` names a :class:`MethodEntry` (or a dict of its values) elsewhere.
+
+    Raises:
+        RequestError: if there is no such method.
+    """
+    methods = load_methods()
+    if name in methods:
+        return methods[name]
+    if "." in name.partition(":")[0] and ":" in name:
+        entry = registry.load(name)
+        return entry if isinstance(entry, MethodEntry) else validate(MethodEntry, entry, name)
+    raise RequestError(f"unknown method '{name}'; {nearest(name, list(methods))}")
+
+
+def resolve(*layers: Mapping[str, Any], where: str = "request") -> RunConfig:
+    """Merge layers of RunConfig values, later ones winning, over the method's own settings.
+
+    Raises:
+        RequestError: for an unknown key, a bad value, or a sampler that the method cannot use.
+    """
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        options = {**merged.get("task_options", {}), **layer.get("task_options", {})}
+        merged |= layer
+        if options:
+            merged["task_options"] = options
+    name = str(merged.get("method", RunConfig.model_fields["method"].default))
+    entry = method_entry(name)
+    config = validate(RunConfig, {**entry.settings, **merged}, where)
+    if config.sampler not in entry.samplers:
+        raise RequestError(
+            f"{where}: method '{name}' does not support sampler '{config.sampler}'; "
+            f"choose {' or '.join(entry.samplers)}"
+        )
+    return config
+
+
+def behaviour(config: RunConfig) -> dict[str, str]:
+    """Name the behaviour version of every part that decides the numbers of this run."""
+    entry = method_entry(config.method)
+    family = registry.family(config.task)
+    parts = {
+        "loop": registry.LOOP,
+        "task": registry.look_up(registry.TASKS, "task", family),
+        "reward": registry.look_up(registry.REWARDS.get(family, {}), "reward", config.reward),
+        "sampler": registry.look_up(registry.SAMPLERS, "sampler", config.sampler),
+        "algorithm": entry.algorithm,
+    }
+    if entry.scheme:
+        parts["scheme"] = entry.scheme
+    return {part: f"{path}@{registry.version(path)}" for part, path in parts.items()}

@@ -1,0 +1,24 @@
+"""The two kinds of failure that a user may see, each one line and an exit status."""
+
+from __future__ import annotations
+
+
+class RequestError(Exception):
+    """The request was wrong (unknown key, impossible grid, bad value): exit status 2."""
+
+    status = 2
+
+
+class WorldError(Exception):
+    """The request was sound but the world failed it (truncated record, full disk): status 1."""
+
+    status = 1
+
+
+def nearest(name: str, known: list[str]) -> str:
+    """Say what would have been right: the closest known name first, then all of them."""
+    import difflib
+
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean '{close[0]}'? " if close else ""
+    return f"{hint}known: {', '.join(sorted(known))}"

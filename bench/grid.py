@@ -1,0 +1,136 @@
+"""A grid: named experiments, each a question and the axes that are crossed to answer it.
+
+One YAML file in ``config/`` is one grid; ``results/<name>/`` holds what comes of it.  Nothing here
+imports torch: the Snakefile plans thousands of runs through this module.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from bench.config import Name, Positive, RunConfig, Strict, read_yaml, resolve, validate
+from bench.errors import RequestError
+
+
+class Exclusion(Strict):
+    """Cells of an experiment that are left out, and why."""
+
+    where: dict[str, Any]
+    """Axis values that the cell must match, e.g. {method: iql, reward: distance}."""
+    why: str
+    """The reason, for the reader of the grid."""
+
+
+class Experiment(Strict):
+    """A stated question and the axes that are crossed to answer it."""
+
+    question: str
+    """What the experiment answers."""
+    methods: Annotated[list[Name], Field(min_length=1)]
+    """Axis: methods of config/methods.yaml."""
+    rewards: Annotated[list[Name], Field(min_length=1)] = ["group-goal"]
+    """Axis: rewards."""
+    samplers: Annotated[list[Name], Field(min_length=1)] = ["uniform"]
+    """Axis: replay samplers."""
+    agents: Annotated[list[Positive], Field(min_length=1)]
+    """Axis: numbers of agents."""
+    seeds: Annotated[list[int], Field(min_length=1)]
+    """Axis: seeds."""
+    variants: dict[Name, dict[str, Any]] = {}
+    """Axis: named sets of RunConfig values (task options among them), one change each."""
+    settings: dict[str, Any] = {}
+    """RunConfig values of the whole experiment."""
+    exclude: list[Exclusion] = []
+    """Cells left out."""
+
+
+class Grid(Strict):
+    """One grid file."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=60)]
+    """Name of the grid; its results lie in results/<name>."""
+    title: str
+    """One line for reports."""
+    defaults: dict[str, Any] = {}
+    """RunConfig values of every run."""
+    experiments: Annotated[dict[Name, Experiment], Field(min_length=1)]
+    """The experiments by name."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One cell and seed of a grid: its experiment (with variant) and its configuration."""
+
+    experiment: str
+    config: RunConfig
+
+    @property
+    def key(self) -> str:
+        """Where the run's files lie below runs/, policies/ and checkpoints/, without an ending."""
+        c = self.config
+        return (
+            f"{self.experiment}/{c.method.replace(':', '.')}/{c.reward}-{c.sampler}"
+            f"/n{c.agents}/seed{c.seed}"
+        )
+
+
+def load_grid(path: Path) -> Grid:
+    """Read a grid file.
+
+    Raises:
+        RequestError: one line naming the first wrong key.
+    """
+    return validate(Grid, read_yaml(path), str(path))
+
+
+def expand(grid: Grid) -> dict[str, Run]:
+    """Expand a grid into its runs by key, in the order of the file.
+
+    Raises:
+        RequestError: for an impossible cell, a wrong value, or two cells with one key.
+    """
+    runs: dict[str, Run] = {}
+    for name, experiment in grid.experiments.items():
+        for run in _cells(grid, name, experiment):
+            if run.key in runs:
+                raise RequestError(f"grid {grid.name}: two runs share the key {run.key}")
+            runs[run.key] = run
+    return runs
+
+
+def _cells(grid: Grid, name: str, experiment: Experiment) -> Iterator[Run]:
+    where = f"grid {grid.name}, experiment {name}"
+    axes = RunConfig.model_fields.keys() | {"variant"}
+    for exclusion in experiment.exclude:
+        for axis in exclusion.where.keys() - axes:
+            raise RequestError(f"{where}: exclude names an unknown axis '{axis}'")
+    cells = itertools.product(
+        experiment.variants.items() or [("", {})],
+        experiment.methods,
+        experiment.rewards,
+        experiment.samplers,
+        experiment.agents,
+        experiment.seeds,
+    )
+    for (variant, changes), method, reward, sampler, agents, seed in cells:
+        axis_values = {
+            "method": method,
+            "reward": reward,
+            "sampler": sampler,
+            "agents": agents,
+            "seed": seed,
+        }
+        cell = {**axis_values, "variant": variant}
+        if any(
+            all(cell.get(axis) == value for axis, value in exclusion.where.items())
+            for exclusion in experiment.exclude
+        ):
+            continue
+        config = resolve(grid.defaults, experiment.settings, axis_values, changes, where=where)
+        yield Run(f"{name}.{variant}" if variant else name, config)

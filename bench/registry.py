@@ -1,0 +1,123 @@
+"""The tables of what there is, by import path, and their behaviour versions.
+
+Adding a task, a reward or a sampler is one new file and one line here; adding a method is one entry
+in ``config/methods.yaml``.  Nothing here imports torch, so that planning a grid of thousands of
+runs stays fast: modules are imported only when a run is trained, and the **behaviour version** that
+each module declares (``VERSION = 3`` at its top level) is read from its source text.
+
+A behaviour version moves when, and only when, a change alters the numbers that a run produces.  It
+is what makes a record stale; ``tests/golden`` holds the versions to the numbers.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib
+import importlib.util
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bench.errors import RequestError, nearest
+
+TASKS: Mapping[str, str] = {
+    "coop-nav": "bench.tasks.coop_nav:CoopNav",
+    "pettingzoo": "bench.tasks.pettingzoo:PettingZooTask",
+}
+
+REWARDS: Mapping[str, Mapping[str, str]] = {
+    "coop-nav": {
+        "group-goal": "bench.tasks.rewards:group_goal",
+        "summed-individual": "bench.tasks.rewards:summed_individual",
+        "distance": "bench.tasks.rewards:distance",
+        "mpe-dense": "bench.tasks.rewards:mpe_dense",
+        "assignment-shaping": "bench.tasks.rewards:assignment_shaping",
+    },
+    "pettingzoo": {"environment": "bench.tasks.pettingzoo:environment_reward"},
+}
+
+SAMPLERS: Mapping[str, str] = {
+    "uniform": "bench.replay.uniform:Uniform",
+    "prioritized": "bench.replay.prioritized:Prioritized",
+}
+
+LOOP = "bench.train:train"
+
+
+def family(task: str) -> str:
+    """Name the task family: the part of ``pettingzoo:mpe2.simple_spread_v3`` before the colon."""
+    return task.partition(":")[0]
+
+
+def look_up(table: Mapping[str, str], kind: str, name: str) -> str:
+    """Return the import path of ``name``; a name with a dot and a colon is taken as a path itself.
+
+    Raises:
+        RequestError: if the name is unknown, with the nearest known ones.
+    """
+    if name in table:
+        return table[name]
+    if "." in name.partition(":")[0] and ":" in name:
+        return name
+    raise RequestError(f"unknown {kind} '{name}'; {nearest(name, list(table))}")
+
+
+def load(path: str) -> Any:
+    """Import ``package.module:Name``.
+
+    Raises:
+        RequestError: if the module or the name in it does not exist.
+    """
+    module, _, name = path.partition(":")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise RequestError(f"cannot import '{path}': {error}") from error
+
+
+@functools.cache
+def source(path: str) -> Path:
+    """Return the file that ``package.module:Name`` lives in, without importing that module."""
+    module = path.partition(":")[0]
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError) as error:
+        raise RequestError(f"cannot find '{path}': {error}") from error
+    if spec is None or spec.origin is None:
+        raise RequestError(f"cannot find '{path}': no module named '{module}'")
+    return Path(spec.origin)
+
+
+@functools.cache
+def version(path: str) -> int:
+    """Read the behaviour version that the module of ``path`` declares as ``VERSION = <int>``.
+
+    Raises:
+        RequestError: if the module declares none.
+    """
+    for node in ast.parse(source(path).read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+            names = [target.id for target in node.targets if isinstance(target, ast.Name)]
+            if "VERSION" in names and isinstance(node.value.value, int):
+                return node.value.value
+    raise RequestError(f"{source(path)} declares no behaviour version: write VERSION = 1 at its top")
+
+
+def keyword_options(path: str) -> list[str]:
+    """List the keyword-only arguments of the callable at ``path``: what a table may set."""
+    parameters = inspect.signature(load(path)).parameters.values()
+    return [p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY]
+
+
+def check_options(path: str, options: Mapping[str, Any], where: str) -> None:
+    """Refuse an option that the callable at ``path`` does not take.
+
+    Raises:
+        RequestError: naming the option, where it stands, and what would be right.
+    """
+    known = keyword_options(path)
+    for name in options:
+        if name not in known:
+            raise RequestError(f"{where}: unknown option '{name}'; {nearest(name, known)}")
