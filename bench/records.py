@@ -18,7 +18,7 @@ from pydantic import model_validator
 from bench.config import RunConfig, Strict, validate
 from bench.errors import RequestError, WorldError
 
-SCHEMA = 1
+SCHEMA: Literal[1] = 1
 
 
 class Curve(Strict):
@@ -52,16 +52,16 @@ class Assessment(Strict):
     episode: int
     """Training episodes that the policy had seen."""
     raw: dict[str, list[float]]
-    """One value per greedy episode, by metric; episode sums over the steps unless said otherwise."""
+    """One value per greedy episode, by metric; sums over the steps unless said otherwise."""
 
 
 class Cost(Strict):
     """What the method costs, counted and not timed."""
 
     trained_parameters: int
-    """Numbers that the optimisers train (actor and critic; hypernetworks, not what they generate)."""
+    """Numbers that the optimisers train (a hypernetwork, not what it generates)."""
     inference_parameters: int
-    """Numbers needed to act for the whole team (generated weights counted, their generator not)."""
+    """Numbers needed to act for the whole team (generated weights, not their generator)."""
     peak_parameters: int
     """Most parameter numbers held at once in training: trained, targets and generated weights."""
     flops_per_update: int

@@ -102,7 +102,9 @@ def version(path: str) -> int:
             names = [target.id for target in node.targets if isinstance(target, ast.Name)]
             if "VERSION" in names and isinstance(node.value.value, int):
                 return node.value.value
-    raise RequestError(f"{source(path)} declares no behaviour version: write VERSION = 1 at its top")
+    raise RequestError(
+        f"{source(path)} declares no behaviour version: write VERSION = 1 at its top"
+    )
 
 
 def keyword_options(path: str) -> list[str]:
