@@ -234,6 +234,10 @@ def resolve(*layers: Mapping[str, Any], where: str = "request") -> RunConfig:
     name = str(merged.get("method", RunConfig.model_fields["method"].default))
     entry = method_entry(name)
     config = validate(RunConfig, {**entry.settings, **merged}, where)
+    family = registry.family(config.task)
+    if family in registry.TASK_OPTIONS:
+        model = registry.load(registry.TASK_OPTIONS[family])
+        validate(model, config.task_options, f"{where}: task_options of {family}")
     if config.sampler not in entry.samplers:
         raise RequestError(
             f"{where}: method '{name}' does not support sampler '{config.sampler}'; "

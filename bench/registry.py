@@ -27,6 +27,9 @@ TASKS: Mapping[str, str] = {
     "pettingzoo": "bench.tasks.pettingzoo:PettingZooTask",
 }
 
+TASK_OPTIONS: Mapping[str, str] = {"coop-nav": "bench.tasks.options:CoopNavOptions"}
+"""Tasks whose options are checked when a grid is read; the others' are checked when built."""
+
 REWARDS: Mapping[str, Mapping[str, str]] = {
     "coop-nav": {
         "group-goal": "bench.tasks.rewards:group_goal",

@@ -1,0 +1,193 @@
+"""The three interfaces between harness and methods, and what passes through them.
+
+Shape legend, used in every docstring: R replicas, E parallel episodes, N agents, B batch, T steps
+in an episode, S state, O observation, A action, H hidden, P parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from bench.config import RunConfig
+from bench.random import Random
+
+
+class Task(Protocol):
+    """Batched episodes as pure functions of a state tensor [R, E, S].
+
+    Actions are vectors: continuous ones in [-1, 1]^A, discrete ones one-hot over A moves, so one
+    storage and one critic serve both.  Rewards and observations are functions of states and are
+    never stored.
+    """
+
+    agents: int
+    horizon: int
+    state_size: int
+    observation_size: int
+    action_size: int
+    discrete: bool
+    score: str
+    """The primary metric: higher is better."""
+
+    def reset(self, random: Random, episodes: int) -> Tensor:
+        """Draw initial states [R, E, S]."""
+        ...
+
+    def step(self, state: Tensor, action: Tensor) -> Tensor:
+        """Advance [R, E, S] by the joint action [R, E, N, A] to [R, E, S]."""
+        ...
+
+    def observe(self, state: Tensor) -> Tensor:
+        """Return what each agent sees: [R, E, N, O]."""
+        ...
+
+    def reward(self, state: Tensor, next_state: Tensor) -> Tensor:
+        """Return the reward of every agent for a transition: [R, E, N]."""
+        ...
+
+    def terminated(self, state: Tensor) -> Tensor | None:
+        """Return [R, E] bool, true where no future follows; None if the task never terminates.
+
+        The end of the horizon is a time limit, not a termination: values bootstrap through it.
+        """
+        ...
+
+    def metrics(self, state: Tensor) -> Mapping[str, Tensor]:
+        """Return what is counted of a state that was stepped into, each [R, E]."""
+        ...
+
+    def episode_metrics(self, sums: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Turn the sums of `metrics` over an episode, each [R, E], into what is reported."""
+        ...
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Transitions for one update."""
+
+    observation: Tensor
+    """[R, B, N, O]"""
+    action: Tensor
+    """[R, B, N, A]"""
+    reward: Tensor
+    """[R, B, N]"""
+    next_observation: Tensor
+    """[R, B, N, O]"""
+    terminated: Tensor | None
+    """[R, B] bool; None if the task never terminates."""
+    weight: Tensor
+    """[R, B] importance weights."""
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a method is told of the world."""
+
+    config: RunConfig
+    replicas: int
+    agents: int
+    observation_size: int
+    action_size: int
+    discrete: bool
+    device: torch.device
+
+
+class Algorithm(Protocol):
+    """Acts and learns for the whole fleet; never touches the buffer, the environment or the disk.
+
+    Built as ``Algorithm(spec, make_scheme, random, **algorithm_options)``.
+    """
+
+    policy: Mapping[str, Tensor]
+    """What acting greedily needs, by name, each [R, ...]; empty for scripted controllers."""
+
+    trains: bool
+    """False for scripted controllers: the loop then only evaluates."""
+
+    def act(self, observation: Tensor, noise: float = 0.0, random: Random | None = None) -> Tensor:
+        """Map [R, E, N, O] to actions [R, E, N, A]: greedy if noise is 0."""
+        ...
+
+    def update(self, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """Learn from one batch; return unweighted TD errors [R, B] and metrics, each [R]."""
+        ...
+
+    def state(self) -> Mapping[str, Tensor]:
+        """Return every tensor that learning depends on, by name: what a checkpoint holds."""
+        ...
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Restore what `state` returned."""
+        ...
+
+    def load_policy(self, policy: Mapping[str, Tensor]) -> None:
+        """Restore what acting needs."""
+        ...
+
+    def parameter_counts(self) -> tuple[int, int, int]:
+        """Count trained, inference and peak parameters of one replica."""
+        ...
+
+
+Weights = Sequence[tuple[Tensor, Tensor]]
+"""A network's layers: W [R, G, in, out] and b [R, G, 1, out], each with G = 1 (all agents share)
+or G = N (one set per agent)."""
+
+
+class ParameterScheme(Protocol):
+    """Where the weights of a network for N agents come from.
+
+    Built as ``Scheme(sizes, agents, **scheme_options)`` with the layer sizes [in, H, ..., out].
+    """
+
+    def init(self, random: Random) -> dict[str, Tensor]:
+        """Draw the trained parameters by name, each [R, ...]."""
+        ...
+
+    def weights(self, parameters: Mapping[str, Tensor]) -> Weights:
+        """Return the layers of the one target network, a differentiable function."""
+        ...
+
+
+class SchemeFactory(Protocol):
+    """Makes a parameter scheme for a network of given sizes."""
+
+    def __call__(self, sizes: Sequence[int], agents: int) -> ParameterScheme:
+        """Return the scheme for layer sizes [in, H, ..., out] and N agents."""
+        ...
+
+
+class Sampler(Protocol):
+    """Chooses which stored transitions to learn from.
+
+    Built as ``Sampler(replay, config)``.
+    """
+
+    def extend(self, indices: Tensor) -> None:
+        """Hear of new transitions [R, K]."""
+        ...
+
+    def evict(self, first: int, last: int) -> None:
+        """Hear that transitions first <= i < last are gone."""
+        ...
+
+    def sample(self, random: Random, batch: int, progress: float) -> tuple[Tensor, Tensor]:
+        """Draw indices [R, B] and importance weights [R, B]; progress of training in [0, 1]."""
+        ...
+
+    def update(self, indices: Tensor, td_errors: Tensor) -> None:
+        """Hear of the unweighted TD errors [R, B] of sampled transitions."""
+        ...
+
+    def state(self) -> Mapping[str, Tensor]:
+        """Return every tensor that sampling depends on."""
+        ...
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Restore what `state` returned."""
+        ...

@@ -1,0 +1,34 @@
+"""Tasks: batched simulators as pure functions of state, and bridges to and from PettingZoo."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bench import registry
+
+if TYPE_CHECKING:
+    from pettingzoo import ParallelEnv
+
+    from bench.config import RunConfig
+    from bench.interfaces import Task
+
+
+def make_task(config: RunConfig, actions: str) -> Task:
+    """Build the task of a run for a method that acts in `actions` (continuous or discrete).
+
+    Raises:
+        RequestError: for an unknown task, reward or task option, or an option of a wrong value.
+    """
+    family = registry.family(config.task)
+    path = registry.look_up(registry.TASKS, "task", family)
+    reward = registry.look_up(registry.REWARDS.get(family, {}), "reward", config.reward)
+    make = registry.load(path)
+    built: Task = make.from_config(config, registry.load(reward), actions)
+    return built
+
+
+def parallel_env(**options: Any) -> ParallelEnv[str, Any, Any]:
+    """Return a task as a PettingZoo ParallelEnv: see :func:`bench.tasks.bridge.parallel_env`."""
+    from bench.tasks.bridge import parallel_env as bridge
+
+    return bridge(**options)

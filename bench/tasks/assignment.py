@@ -1,0 +1,113 @@
+"""One-to-one assignment of agents to targets, batched.
+
+Up to :data:`ENUMERATED` agents every permutation is a column of a 0/1 matrix, so matching all of a
+batch is one matrix product; beyond that, augmenting paths (Kuhn 1955) and scipy's solver.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+ENUMERATED = 6
+
+
+@functools.cache
+def _permutations(agents: int, device: torch.device) -> Tensor:
+    """[N!, N]: the target of each agent."""
+    return torch.tensor(list(itertools.permutations(range(agents))), device=device)
+
+
+@functools.cache
+def _indicator(agents: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """[N * N, N!]: 1 where the permutation uses the (agent, target) pair."""
+    one_hot = torch.nn.functional.one_hot(_permutations(agents, device), agents)
+    return one_hot.flatten(1).T.to(dtype).contiguous()
+
+
+def matching_size(covers: Tensor) -> Tensor:
+    """Count the targets that can be covered one-to-one: the maximum bipartite matching.
+
+    Args:
+        covers: [..., N, N] bool, agent i covers target j.
+
+    Returns:
+        [...] float32, 0 to N.
+    """
+    agents = covers.shape[-1]
+    if agents <= ENUMERATED:
+        pairs = covers.flatten(-2).float()
+        return (pairs @ _indicator(agents, pairs.dtype, pairs.device)).amax(-1)
+    return _augment(covers.reshape(-1, agents, agents)).view(covers.shape[:-2])
+
+
+def _augment(covers: Tensor) -> Tensor:
+    """Kuhn's algorithm on a batch [K, N, N]: each agent in turn seeks an augmenting path."""
+    count, agents, _ = covers.shape
+    rows = torch.arange(count, device=covers.device)
+    owner = torch.full((count, agents), -1, device=covers.device)
+    for agent in range(agents):
+        # Breadth-first from the agent: `via` is the agent that reached each target.
+        frontier = torch.zeros(count, agents, dtype=torch.bool, device=covers.device)
+        frontier[:, agent] = True
+        via = torch.full((count, agents), -1, device=covers.device)
+        for _ in range(agent + 1):
+            reach = frontier[:, :, None] & covers & (via < 0)[:, None, :]
+            found = reach.any(1)
+            via = torch.where(found, reach.int().argmax(1), via)
+            # The next frontier: owners of the targets just found.
+            frontier = torch.zeros_like(frontier).scatter_reduce(
+                1, owner.clamp(min=0), found & (owner >= 0), "amax"
+            )
+        free = (via >= 0) & (owner < 0)
+        target = torch.where(free.any(1), free.int().argmax(1), -1)
+        # Walk back along the path, handing each target to the agent that reached it.
+        for _ in range(agent + 1):
+            live = target >= 0
+            at = target.clamp(min=0)
+            taker = via[rows, at]
+            held = (owner == taker[:, None]) & live[:, None]
+            previous = torch.where(held.any(1), held.int().argmax(1), -1)
+            owner[rows, at] = torch.where(live, taker, owner[rows, at])
+            target = torch.where(live, previous, -1)
+    return (owner >= 0).sum(1).float()
+
+
+def least_total(distance: Tensor) -> Tensor:
+    """Return the least total distance of a one-to-one assignment: [..., N, N] -> [...]."""
+    agents = distance.shape[-1]
+    if agents <= ENUMERATED:
+        pairs = distance.flatten(-2)
+        return (pairs @ _indicator(agents, pairs.dtype, pairs.device)).amin(-1)
+    flat = distance.reshape(-1, agents, agents)
+    totals = [float(d[linear_sum_assignment(d)].sum()) for d in flat.cpu().numpy()]
+    return torch.tensor(totals, dtype=distance.dtype, device=distance.device).view(
+        distance.shape[:-2]
+    )
+
+
+def bottleneck(distance: Tensor) -> Tensor:
+    """Return the assignment whose longest distance is least, ties by least total distance.
+
+    Args:
+        distance: [..., N, N] from agent i to target j.
+
+    Returns:
+        [..., N] the target of each agent.
+    """
+    agents = distance.shape[-1]
+    if agents <= ENUMERATED:
+        permutations = _permutations(agents, distance.device)
+        used = distance[..., torch.arange(agents, device=distance.device), permutations]
+        cost = used.amax(-1) + 1e-4 * used.mean(-1)
+        return permutations[cost.argmin(-1)]
+    flat = distance.reshape(-1, agents, agents).double().cpu().numpy()
+    # A high power makes the total behave as the maximum: exact enough for a reference controller.
+    scale = flat.max(axis=(1, 2), keepdims=True)
+    powers = (flat / scale) ** 16
+    targets = [linear_sum_assignment(power)[1].tolist() for power in powers]
+    return torch.tensor(targets, device=distance.device).view(distance.shape[:-1])

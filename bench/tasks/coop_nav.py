@@ -1,0 +1,209 @@
+"""Cooperative navigation: N agents, N targets in [-1, 1]^2, all targets to be covered at once.
+
+The scenario of Xu and Yang (2020), on the dynamics of the particle environments (Lowe et al. 2017)
+as mpe2's simple_spread has them.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from bench.config import RunConfig, validate
+from bench.random import Random
+from bench.tasks.assignment import matching_size
+from bench.tasks.options import CoopNavOptions
+
+VERSION = 1
+
+DT = 0.1
+"""Seconds a step."""
+DAMPING = 0.25
+"""Share of the velocity lost a step."""
+ACCELERATION = 5.0
+"""Force of a full action on a mass of 1."""
+AGENT_DIAMETER = 0.3
+"""Distance below which two agents collide."""
+CONTACT_FORCE, CONTACT_MARGIN = 100.0, 1e-3
+"""mpe2's soft contact."""
+
+MOVES = torch.tensor([[0.0, 0.0], [-1.0, 0.0], [1.0, 0.0], [0.0, -1.0], [0.0, 1.0]])
+"""The 5 discrete moves, in mpe2's order: stay, left, right, down, up."""
+
+
+RewardFunction = Callable[["CoopNav", Tensor, Tensor], Tensor]
+
+
+class CoopNav:
+    """Cooperative navigation over [R, E] episodes.
+
+    A state [..., S] holds positions, velocities and targets, each N points of the plane: S = 6 N.
+    Agent i observes [v_i, x_i, targets - x_i, other agents' x - x_i]: O = 4 + 2 N + 2 (N - 1).
+    A target is covered by an agent within `radius` of it; a step succeeds when all targets are
+    covered one-to-one.  Episodes last `horizon` steps and never terminate early.
+
+    Args:
+        agents: N.
+        reward: a function of :mod:`bench.tasks.rewards`.
+        options: what the task leaves to choose.
+        discrete: act by one-hot over 5 moves instead of a force in [-1, 1]^2.
+        gamma: discount, which only potential-based shaping looks at.
+    """
+
+    score = "successful_steps"
+
+    def __init__(
+        self,
+        agents: int,
+        reward: RewardFunction,
+        options: CoopNavOptions,
+        *,
+        discrete: bool = False,
+        gamma: float = 0.95,
+    ) -> None:
+        self.agents, self.discrete, self.gamma = agents, discrete, gamma
+        self.dynamics, self.radius = options.dynamics, options.radius
+        self.horizon, self.targets = options.horizon, options.targets
+        self.collisions = options.collisions
+        self._reward = reward
+        self.state_size = 6 * agents
+        self.observation_size = 4 + 2 * agents + 2 * (agents - 1)
+        self.action_size = len(MOVES) if discrete else 2
+
+    @classmethod
+    def from_config(cls, config: RunConfig, reward: RewardFunction, actions: str) -> CoopNav:
+        """Build the task of a run.
+
+        Raises:
+            RequestError: for an unknown task option or a wrong value of one.
+        """
+        options = validate(CoopNavOptions, config.task_options, "task_options of coop-nav")
+        discrete = actions == "discrete"
+        return cls(config.agents, reward, options, discrete=discrete, gamma=config.gamma)
+
+    # -- the parts of a state, each [..., N, 2], as views ------------------------------------------
+
+    def positions(self, state: Tensor) -> Tensor:
+        """Positions x of the agents: [..., N, 2]."""
+        return state[..., : 2 * self.agents].unflatten(-1, (self.agents, 2))
+
+    def velocities(self, state: Tensor) -> Tensor:
+        """Velocities v of the agents: [..., N, 2]."""
+        return state[..., 2 * self.agents : 4 * self.agents].unflatten(-1, (self.agents, 2))
+
+    def target_positions(self, state: Tensor) -> Tensor:
+        """Positions of the targets: [..., N, 2]."""
+        return state[..., 4 * self.agents :].unflatten(-1, (self.agents, 2))
+
+    # -- the task ----------------------------------------------------------------------------------
+
+    def reset(self, random: Random, episodes: int) -> Tensor:
+        """Draw agents and targets uniformly, at rest: [R, E, S]."""
+        N = self.agents
+        drawn = random.uniform(episodes, 2, N * 2).float() * 2 - 1
+        agents, targets = drawn.unbind(2)
+        if self.targets == "fixed":
+            targets = self._fixed_targets(agents)
+        return torch.cat([agents, torch.zeros_like(agents), targets], -1)
+
+    def _fixed_targets(self, like: Tensor) -> Tensor:
+        """Targets evenly spaced on a circle of radius 0.5: the same in every episode and seed."""
+        angle = torch.arange(self.agents, device=like.device) * (2 * torch.pi / self.agents)
+        circle = 0.5 * torch.stack([angle.cos(), angle.sin()], -1)
+        return circle.flatten().to(like.dtype).expand_as(like)
+
+    def step(self, state: Tensor, action: Tensor) -> Tensor:
+        """Advance one step; see the class for the dynamics."""
+        move = action @ MOVES.to(action) if self.discrete else action
+        x, v = self.positions(state), self.velocities(state)
+        if self.dynamics == "first-order":
+            x = (x + DT * move).clamp(-1, 1)
+        else:
+            force = ACCELERATION * move
+            if self.collisions:
+                force = force + self._contact_force(x)
+            # mpe2's order: the old velocity moves the agent, then the force changes it.
+            x, v = x + DT * v, (1 - DAMPING) * v + DT * force
+        targets = state[..., 4 * self.agents :]
+        return torch.cat([x.flatten(-2), v.flatten(-2), targets], -1)
+
+    def _contact_force(self, x: Tensor) -> Tensor:
+        """mpe2's soft contact between every two agents: [..., N, 2] -> [..., N, 2]."""
+        delta = x.unsqueeze(-2) - x.unsqueeze(-3)
+        apart = torch.linalg.vector_norm(delta, dim=-1, keepdim=True)
+        depth = torch.nn.functional.softplus((AGENT_DIAMETER - apart) / CONTACT_MARGIN)
+        push = CONTACT_FORCE * CONTACT_MARGIN * depth * delta / apart.clamp(min=1e-12)
+        return push.sum(-2)
+
+    def observe(self, state: Tensor) -> Tensor:
+        """Observe: [..., S] -> [..., N, O].
+
+        Observations are a linear map of the state with entries 0, 1 and -1, so that re-observing a
+        batch is one matrix product and exact: each output is one difference.
+        """
+        return (state @ self._observer(state.dtype, state.device)).unflatten(-1, (self.agents, -1))
+
+    @functools.lru_cache(maxsize=4)  # noqa: B019 (a task lives as long as its process)
+    def _observer(self, dtype: torch.dtype, device: torch.device) -> Tensor:
+        N = self.agents
+        basis = torch.eye(self.state_size, dtype=dtype)
+        x, v, targets = self.positions(basis), self.velocities(basis), self.target_positions(basis)
+        rows = []
+        for i in range(N):
+            others = torch.cat([x[:, :i], x[:, i + 1 :]], 1)
+            own = x[:, i : i + 1]
+            parts = [v[:, i : i + 1], own, targets - own, others - own]
+            rows.append(torch.cat(parts, 1).flatten(1))
+        return torch.cat(rows, 1).to(device)
+
+    def reward(self, state: Tensor, next_state: Tensor) -> Tensor:
+        """Reward every agent for a transition: [..., N]."""
+        return self._reward(self, state, next_state)
+
+    def terminated(self, state: Tensor) -> None:
+        """Return None: success does not end an episode, and the horizon is a time limit."""
+
+    # -- what rewards and metrics are made of ------------------------------------------------------
+
+    def distances(self, state: Tensor) -> Tensor:
+        """Distance from agent i to target j: [..., N, N]."""
+        x, targets = self.positions(state), self.target_positions(state)
+        return torch.linalg.vector_norm(x.unsqueeze(-2) - targets.unsqueeze(-3), dim=-1)
+
+    def covers(self, state: Tensor) -> Tensor:
+        """Whether agent i is within the radius of target j: [..., N, N] bool."""
+        return self.distances(state) <= self.radius
+
+    def touching(self, state: Tensor) -> Tensor:
+        """Whether agents i and j, i != j, collide: [..., N, N] of 0 and 1."""
+        x = self.positions(state)
+        apart = torch.linalg.vector_norm(x.unsqueeze(-2) - x.unsqueeze(-3), dim=-1)
+        apart = apart + torch.diag(x.new_full((self.agents,), torch.inf)).nan_to_num(posinf=1e9)
+        return (apart < AGENT_DIAMETER).to(state.dtype)
+
+    def metrics(self, state: Tensor) -> Mapping[str, Tensor]:
+        """Count, per step: success, targets covered one-to-one, mpe2's G and C.
+
+        G (`least_distance`) is the sum over targets of the least distance to an agent, C
+        (`collisions`) the number of ordered pairs of agents that collide; with them the return can
+        be had on every published scale: mpe2's summed reward is -(N G + C) / 2 a step.
+        """
+        distances = self.distances(state)
+        size = matching_size(distances <= self.radius)
+        return {
+            "successful_steps": (size == self.agents).float(),
+            "covered": size,
+            "least_distance": distances.amin(-2).sum(-1),
+            "collisions": self.touching(state).sum((-2, -1)),
+        }
+
+    def episode_metrics(self, sums: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Add `any_success`, 1 if some step succeeded, and average `covered` over the steps."""
+        return {
+            **sums,
+            "covered": sums["covered"] / self.horizon,
+            "any_success": (sums["successful_steps"] > 0).float(),
+        }

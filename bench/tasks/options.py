@@ -1,0 +1,23 @@
+"""The options of each task, apart from the tasks so that a grid can be checked without torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from bench.config import Positive, Rate, Strict
+
+
+class CoopNavOptions(Strict):
+    """Task options of coop-nav; see :class:`bench.tasks.coop_nav.CoopNav`."""
+
+    dynamics: Literal["mpe", "first-order"] = "mpe"
+    """`mpe` is a damped double integrator; in `first-order` a step moves an agent by 0.1 a (its
+    velocity stays 0), with walls at +-1."""
+    radius: Rate = 0.1
+    """Cover radius; the side of the square is 2."""
+    horizon: Positive = 30
+    """Steps T in an episode."""
+    targets: Literal["redrawn", "fixed"] = "redrawn"
+    """`redrawn` each episode, or `fixed` evenly on a circle of radius 0.5."""
+    collisions: bool = False
+    """Agents push each other, as in mpe2 (mpe dynamics only)."""
