@@ -165,18 +165,18 @@ class SchemeFactory(Protocol):
 class Sampler(Protocol):
     """Chooses which stored transitions to learn from.
 
-    Built as ``Sampler(replay, config)``.
+    Built as ``Sampler(replay, config, replicas)``.
     """
 
-    def extend(self, indices: Tensor) -> None:
-        """Hear of new transitions [R, K]."""
+    def extend(self, indices: Tensor, alive: Tensor | None) -> None:
+        """Hear of new transitions [K]; alive [R, K] is false for those of ended episodes."""
         ...
 
     def evict(self, first: int, last: int) -> None:
         """Hear that transitions first <= i < last are gone."""
         ...
 
-    def sample(self, random: Random, batch: int, progress: float) -> tuple[Tensor, Tensor]:
+    def sample(self, random: Random, progress: float) -> tuple[Tensor, Tensor]:
         """Draw indices [R, B] and importance weights [R, B]; progress of training in [0, 1]."""
         ...
 

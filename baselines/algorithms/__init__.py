@@ -1,0 +1,1 @@
+"""Algorithms: what is learned from what, for any parameter scheme."""

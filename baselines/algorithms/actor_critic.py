@@ -1,0 +1,169 @@
+"""Deterministic actor-critic for teams: independent DDPG, MADDPG, and MADDPG with one critic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from baselines.algorithms.losses import td_target, weighted_square
+from baselines.networks import Learner, affine, mlp, parameter_counts
+from baselines.sharing.independent import Independent
+from bench.errors import RequestError
+from bench.interfaces import Batch, SchemeFactory, Spec, Weights
+from bench.random import Random
+
+VERSION = 1
+
+
+class ActorCritic:
+    """Actors mu_i(o_i) of any parameter scheme, and critics that say what to learn (Lowe 2017).
+
+    Args:
+        spec: the world's sizes and the run's settings.
+        make_scheme: the actors' parameter scheme.
+        random: source of the initial parameters.
+        critic: `local` gives agent i a critic Q_i(o_i, a_i) (independent DDPG); `per-agent` a
+            critic Q_i(o, a) of all observations and actions, on its own reward (vanilla MADDPG);
+            `one` is a single Q(o, a) for the team, on the mean reward (parameter-shared MADDPG).
+        gradient: `own` differentiates agent i's value through its own action only, the other
+            actions being the stored ones (Lowe et al. 2017, eq. 6); `joint` puts all current actions
+            into the critic and differentiates through all of them at once.
+
+    Raises:
+        RequestError: for an option without meaning, or discrete actions.
+    """
+
+    trains = True
+
+    def __init__(
+        self,
+        spec: Spec,
+        make_scheme: SchemeFactory,
+        random: Random,
+        *,
+        critic: Literal["local", "per-agent", "one"] = "one",
+        gradient: Literal["own", "joint"] = "own",
+    ) -> None:
+        if critic not in ("local", "per-agent", "one"):
+            raise RequestError(f"critic = {critic!r}; choose local, per-agent or one")
+        if gradient not in ("own", "joint") or (gradient == "joint" and critic == "local"):
+            raise RequestError(f"gradient = {gradient!r} with critic = {critic!r}; choose own")
+        if spec.discrete:
+            raise RequestError("deterministic actor-critics need actions: continuous")
+        c, N, O, A = spec.config, spec.agents, spec.observation_size, spec.action_size  # noqa: E741
+        self._agents, self._actions = N, A
+        self._gamma, self._penalty = c.gamma, c.action_penalty
+        self._critics, self._gradient = critic, gradient
+        seen = O + A if critic == "local" else N * (O + A)
+        self._actor_scheme = make_scheme([O, *c.hidden, A], N)
+        self._critic_scheme = Independent([seen, *c.hidden, 1], 1 if critic == "one" else N)
+        actor = self._actor_scheme.init(random.fold("actor"))
+        value = self._critic_scheme.init(random.fold("critic"))
+        self._actor = Learner(actor, c.actor_lr, c.grad_clip, c.tau)
+        self._critic = Learner(value, c.critic_lr, c.grad_clip, c.tau)
+
+    @torch.no_grad()
+    def act(self, observation: Tensor, noise: float = 0.0, random: Random | None = None) -> Tensor:
+        """Map [R, E, N, O] to actions [R, E, N, A], plus Gaussian noise while training."""
+        layers = self._actor_scheme.weights(self._actor.online.views)
+        action = torch.tanh_(mlp(layers, observation.transpose(1, 2))).transpose(1, 2)
+        if noise and random is not None:
+            action = (action + noise * random.normal(*action.shape[1:])).clamp_(-1, 1)
+        return action
+
+    def update(self, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """One step of the critics on the TD error, then one of the actors on the critics."""
+        td, critic_norm = self._learn_values(batch)
+        actor_norm = self._learn_actions(batch)
+        self._critic.track()
+        self._actor.track()
+        errors = td.abs().mean(1)
+        return errors, {
+            "td_error": errors.mean(1),
+            "critic_gradient_norm": critic_norm,
+            "actor_gradient_norm": actor_norm,
+        }
+
+    def _learn_values(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        with torch.no_grad():
+            layers = self._actor_scheme.weights(self._actor.target)
+            action = torch.tanh_(mlp(layers, batch.next_observation.transpose(1, 2)))
+            next_input = self._critic_input(batch.next_observation, action.transpose(1, 2))
+            q_t = mlp(self._critic_scheme.weights(self._critic.target), next_input).squeeze(-1)
+            reward = batch.reward.transpose(1, 2)
+            if self._critics == "one":
+                reward = reward.mean(1, keepdim=True)
+            target = td_target(reward, q_t, self._gamma, batch.terminated)
+        q_tm1 = mlp(
+            self._critic_layers(), self._critic_input(batch.observation, batch.action)
+        ).squeeze(-1)
+        td = q_tm1 - target
+        norm = self._critic.descend(weighted_square(td, batch.weight))
+        return td.detach(), norm
+
+    def _learn_actions(self, batch: Batch) -> Tensor:
+        layers = self._actor_scheme.weights(self._actor.online.views)
+        logits = mlp(layers, batch.observation.transpose(1, 2))
+        critic = [(w.detach(), b.detach()) for w, b in self._critic_layers()]
+        value = self._value_of(batch, torch.tanh(logits), critic)
+        loss = self._penalty * logits.square().mean((2, 3)).sum() - value.mean(-1).sum()
+        return self._actor.descend(loss)
+
+    def _critic_layers(self) -> Weights:
+        return self._critic_scheme.weights(self._critic.online.views)
+
+    def _value_of(self, batch: Batch, action: Tensor, critic: Weights) -> Tensor:
+        """What the critics think of the actors' actions [R, N, B, A]: [R, G, B]."""
+        if self._critics == "local" or self._gradient == "joint":
+            joint = self._critic_input(batch.observation, action.transpose(1, 2))
+            return mlp(critic, joint).squeeze(-1)
+        # Own gradient: N joint actions that differ from the stored one in one agent's part.  The
+        # first layer is linear, so the stored part is multiplied once and each difference added.
+        (weight, bias), *rest = critic
+        stored = affine(self._critic_input(batch.observation, batch.action), weight, bias)
+        change = action - batch.action.transpose(1, 2)
+        hidden = torch.relu_(stored + change @ self._own_rows(weight))
+        return mlp(rest, hidden).squeeze(-1)
+
+    def _own_rows(self, weight: Tensor) -> Tensor:
+        """Pick from the first critic layer [R, G, in, H] each agent's action rows: [R, N, A, H]."""
+        N = self._agents
+        rows = weight[:, :, -N * self._actions :].unflatten(2, (N, -1))
+        if self._critics == "one":
+            return rows.squeeze(1)
+        return rows.diagonal(dim1=1, dim2=2).movedim(-1, 1)
+
+    def _critic_input(self, observation: Tensor, action: Tensor) -> Tensor:
+        """Join [R, B, N, O] and [R, B, N, A] into what each critic sees: [R, G, B, in]."""
+        if self._critics == "local":
+            return torch.cat([observation, action], -1).transpose(1, 2)
+        joint = torch.cat([observation.flatten(2), action.flatten(2)], -1).unsqueeze(1)
+        return joint if self._critics == "one" else joint.expand(-1, self._agents, -1, -1)
+
+    # -- what the harness keeps --------------------------------------------------------------------
+
+    @property
+    def policy(self) -> Mapping[str, Tensor]:
+        """The actors' parameters."""
+        return {"actor": self._actor.online.flat}
+
+    def load_policy(self, policy: Mapping[str, Tensor]) -> None:
+        """Restore the actors' parameters."""
+        self._actor.online.flat.copy_(policy["actor"])
+
+    def state(self) -> Mapping[str, Tensor]:
+        """Return networks, targets and moments of actors and critics."""
+        return {**self._actor.state("actor"), **self._critic.state("critic")}
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Restore what `state` returned."""
+        self._actor.load("actor", state)
+        self._critic.load("critic", state)
+
+    def parameter_counts(self) -> tuple[int, int, int]:
+        """Count trained, inference and peak parameters of one replica."""
+        layers = self._actor_scheme.weights(self._actor.online.views)
+        return parameter_counts(self._actor, layers, self._critic)

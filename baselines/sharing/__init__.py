@@ -1,0 +1,1 @@
+"""Parameter schemes that store their weights: who shares what with whom."""

@@ -1,0 +1,137 @@
+"""A fleet: replicas of one run under different seeds, and all that they learn with."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from bench import registry
+from bench.config import MethodEntry, RunConfig, method_entry
+from bench.errors import RequestError
+from bench.interfaces import Algorithm, Batch, Sampler, Spec, Task
+from bench.random import Random
+from bench.records import Cost
+from bench.replay.storage import Replay
+from bench.tasks import make_task
+
+
+def build_algorithm(entry: MethodEntry, spec: Spec, random: Random) -> Algorithm:
+    """Make the algorithm of a method with its parameter scheme.
+
+    Raises:
+        RequestError: if the entry names something that does not exist or cannot be combined.
+    """
+    registry.check_options(entry.algorithm, entry.algorithm_options, "algorithm_options")
+    make_scheme = None
+    if entry.scheme:
+        registry.check_options(entry.scheme, entry.scheme_options, "scheme_options")
+        make_scheme = functools.partial(registry.load(entry.scheme), **entry.scheme_options)
+    build = registry.load(entry.algorithm)
+    algorithm: Algorithm = build(spec, make_scheme, random, **entry.algorithm_options)
+    return algorithm
+
+
+def make_spec(config: RunConfig, task: Task, replicas: int, device: torch.device) -> Spec:
+    """Tell a method what it needs to know of the world."""
+    return Spec(
+        config=config,
+        replicas=replicas,
+        agents=task.agents,
+        observation_size=task.observation_size,
+        action_size=task.action_size,
+        discrete=task.discrete,
+        device=device,
+    )
+
+
+class Fleet:
+    """R runs that differ in nothing but their seed.
+
+    Args:
+        configs: one per replica.
+        device: where everything lives.
+
+    Raises:
+        RequestError: if the configurations differ in more than the seed, or cannot be built.
+    """
+
+    def __init__(self, configs: Sequence[RunConfig], device: torch.device) -> None:
+        self.configs, self.device = configs, device
+        self.config = config = configs[0]
+        if any(other.model_copy(update={"seed": config.seed}) != config for other in configs):
+            raise RequestError("the replicas of a fleet may differ in nothing but the seed")
+        entry = method_entry(config.method)
+        R, E = len(configs), config.parallel
+        self.random = Random.from_seeds([c.seed for c in configs], device)
+        self.task: Task = make_task(config, entry.actions)
+        self.spec = make_spec(config, self.task, R, device)
+        self.algorithm = build_algorithm(entry, self.spec, self.random.fold("initialise"))
+        if not self.algorithm.trains:
+            return
+        probe = self.task.reset(self.random.fold("probe"), E)
+        self.replay = Replay(
+            R,
+            config.buffer,
+            E,
+            self.task.horizon,
+            self.task.state_size,
+            (self.task.agents, self.task.action_size),
+            device,
+            terminates=self.task.terminated(probe) is not None,
+        )
+        sampler = registry.load(registry.look_up(registry.SAMPLERS, "sampler", config.sampler))
+        self.sampler: Sampler = sampler(self.replay, config, R)
+
+    def cost(self) -> Cost:
+        """Count parameters, and the FLOPs of one update by running one on a dummy batch."""
+        trained, inference, peak = self.algorithm.parameter_counts()
+        flops = 0
+        if self.algorithm.trains:
+            spec = replace(self.spec, replicas=1, device=torch.device("cpu"))
+            B, N = self.config.batch, spec.agents
+            observation = torch.zeros(1, B, N, spec.observation_size)
+            batch = Batch(
+                observation=observation,
+                action=torch.zeros(1, B, N, spec.action_size),
+                reward=torch.zeros(1, B, N),
+                next_observation=observation,
+                terminated=None,
+                weight=torch.ones(1, B),
+            )
+            entry = method_entry(self.config.method)
+            dummy = build_algorithm(entry, spec, Random.from_seeds([0]))
+            with FlopCounterMode(display=False) as counter:
+                dummy.update(batch)
+            flops = counter.get_total_flops()
+        return Cost(
+            trained_parameters=trained,
+            inference_parameters=inference,
+            peak_parameters=peak,
+            flops_per_update=flops,
+        )
+
+    def state(self) -> dict[str, Tensor]:
+        """Return every tensor that training depends on.  Only between episodes."""
+        parts: Mapping[str, Mapping[str, Tensor]] = {
+            "algorithm": self.algorithm.state(),
+            "replay": self.replay.state(),
+            "sampler": self.sampler.state(),
+        }
+        return {f"{part}/{k}": v for part, tensors in parts.items() for k, v in tensors.items()}
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Restore what `state` returned."""
+
+        def part(name: str) -> dict[str, Tensor]:
+            prefix = f"{name}/"
+            chosen = {k: v for k, v in state.items() if k.startswith(prefix)}
+            return {k.removeprefix(prefix): v.to(self.device) for k, v in chosen.items()}
+
+        self.algorithm.load(part("algorithm"))
+        self.replay.load(part("replay"))
+        self.sampler.load(part("sampler"))

@@ -1,0 +1,84 @@
+"""Where and with what a run was made: the part of a record that may differ between equal runs."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.metadata
+import platform
+import resource
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+PACKAGES = ("torch", "numpy", "scipy", "safetensors", "pettingzoo", "mpe2")
+NOT_TRAINING = {"report", "cli.py", "stats.py", "watch.py", "speed"}
+"""Parts of bench/ that training does not import."""
+
+
+class Stopwatch:
+    """Wall and CPU seconds of a run, those before an interruption included."""
+
+    def __init__(self, before: Mapping[str, float] | None = None) -> None:
+        self._before = dict(before or {"wall_seconds": 0.0, "cpu_seconds": 0.0})
+        self._wall, self._cpu = time.monotonic(), time.process_time()
+
+    def read(self) -> dict[str, float]:
+        """Return the seconds so far."""
+        return {
+            "wall_seconds": self._before["wall_seconds"] + time.monotonic() - self._wall,
+            "cpu_seconds": self._before["cpu_seconds"] + time.process_time() - self._cpu,
+        }
+
+
+@functools.cache
+def code_digest() -> str:
+    """Hash the sources that training uses: 16 hex digits of a SHA-256."""
+    root = Path(__file__).resolve().parents[1]
+    digest = hashlib.sha256()
+    for package in ("bench", "baselines"):
+        for path in sorted((root / package).rglob("*.py")):
+            if not NOT_TRAINING & set(path.relative_to(root / package).parts):
+                digest.update(path.relative_to(root).as_posix().encode())
+                digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@functools.cache
+def _commit() -> tuple[str | None, bool | None]:
+    """Return the checkout's commit and whether it has uncommitted changes; None outside of one."""
+
+    def git(*words: str) -> str:
+        root = Path(__file__).resolve().parents[1]
+        done = subprocess.run(
+            ["git", "-C", str(root), *words], capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "-uno"))
+    except (OSError, subprocess.CalledProcessError):
+        return None, None
+
+
+def provenance(device: torch.device, replicas: int, watch: Stopwatch) -> dict[str, Any]:
+    """Return host facts: versions, commit, device, and seconds and memory per replica."""
+    commit, dirty = _commit()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
+    return {
+        "commit": commit,
+        "dirty": dirty,
+        "code_digest": code_digest(),
+        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": f"{device.type} {name}".strip(),
+        "threads": torch.get_num_threads(),
+        "replicas": replicas,
+        **{name: round(value / replicas, 2) for name, value in watch.read().items()},
+        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    }

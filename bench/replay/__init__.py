@@ -1,0 +1,1 @@
+"""Replay: storage of raw states, and the samplers that choose from it."""

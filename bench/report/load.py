@@ -1,0 +1,169 @@
+"""Read the records of a grid: what there is, and by name what there is not, and why."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench import records
+from bench.config import RunConfig, behaviour
+from bench.errors import WorldError
+from bench.grid import Grid, Run, expand, load_grid
+from bench.stats import Array
+
+Kind = Literal["missing", "invalid", "stale", "diverged"]
+KINDS: tuple[Kind, ...] = ("missing", "invalid", "stale", "diverged")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """An expected run that enters no statistic."""
+
+    key: str
+    """The run's key in the grid."""
+    kind: Kind
+    """`missing`: no file; `invalid`: truncated or not a sound record; `stale`: made by another
+    configuration or behaviour version; `diverged`: a sound record of a run that met a NaN."""
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.kind}: {self.reason}"
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What reports need of one complete record; its raw episodes would take 100 times the memory."""
+
+    config: RunConfig
+    metric: str
+    """The task's primary metric; `score` and `curve` are its means over greedy episodes."""
+    horizon: int
+    """Steps T in an episode."""
+    score: float
+    """Mean of the metric over the absolute evaluation's episodes."""
+    any_success: float | None
+    """Share of those episodes with any successful step; none if the task has no such metric."""
+    episode: NDArray[np.int64]
+    """[K] training episodes done at each evaluation."""
+    updates: NDArray[np.int64]
+    """[K] network updates done."""
+    curve: Array
+    """[K] mean of the metric over each evaluation's episodes."""
+    cost: records.Cost
+    cpu_seconds: float | None
+    """CPU time of the run: a fact about the host, the only one in any report."""
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """The records of one grid, as far as they are there."""
+
+    grid: Grid
+    expected: dict[str, Run]
+    """Every run of the grid by key, in the order of the file."""
+    outcomes: dict[str, Outcome]
+    """The complete, sound and current ones."""
+    problems: list[Problem]
+    """The others."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether every expected run entered."""
+        return not self.problems
+
+    def notice(self) -> str:
+        """Say in one line what is left out; empty if nothing is."""
+        if self.complete:
+            return ""
+        return (
+            f"Incomplete: {len(self.outcomes)} of {len(self.expected)} runs "
+            f"({counts(self.problems)})"
+        )
+
+
+def counts(problems: Iterable[Problem]) -> str:
+    """Count problems by kind: ``2 missing, 1 diverged``."""
+    number = Counter(problem.kind for problem in problems)
+    return ", ".join(f"{number[kind]} {kind}" for kind in KINDS if number[kind])
+
+
+def record_path(root: Path, grid: str, key: str) -> Path:
+    """Return where the record of run ``key`` of ``grid`` lies below the results root."""
+    return root / grid / "runs" / f"{key}.json"
+
+
+def load(grid_path: Path, root: Path = Path("results")) -> Results:
+    """Read every record that the grid expects.
+
+    Args:
+        grid_path: the grid file.
+        root: the directory that holds ``<grid>/runs/``.
+
+    Raises:
+        RequestError: if the grid file is wrong.
+        WorldError: if not a single run can be reported.
+    """
+    grid = load_grid(grid_path)
+    expected = expand(grid)
+    outcomes: dict[str, Outcome] = {}
+    problems: list[Problem] = []
+    for key, run in expected.items():
+        found = _read(record_path(root, grid.name, key), key, run)
+        if isinstance(found, Problem):
+            problems.append(found)
+        else:
+            outcomes[key] = found
+    if not outcomes:
+        raise WorldError(
+            f"no usable record of grid {grid.name} ({counts(problems)}); the first is {problems[0]}"
+        )
+    return Results(grid, expected, outcomes, problems)
+
+
+def _read(path: Path, key: str, run: Run) -> Outcome | Problem:
+    if not path.exists():
+        return Problem(key, "missing", f"no file {path}")
+    try:
+        record = records.read(path)
+    except WorldError as error:
+        return Problem(key, "invalid", str(error))
+    if record.config_hash != run.config.digest:
+        return Problem(key, "stale", f"made with {_changed(record.config, run.config)}")
+    current = behaviour(run.config)
+    if record.behaviour != current:
+        parts = sorted(record.behaviour.items() ^ current.items())
+        names = sorted({part for part, _ in parts})
+        was = ", ".join(f"{name} {record.behaviour.get(name, 'none')}" for name in names)
+        now = ", ".join(f"{name} {current.get(name, 'none')}" for name in names)
+        return Problem(key, "stale", f"made by {was}; now {now}")
+    if record.status == "diverged" or record.absolute is None:
+        return Problem(key, "diverged", record.reason or "no reason recorded")
+    return _outcome(record, record.absolute)
+
+
+def _changed(made: RunConfig, wanted: RunConfig) -> str:
+    old, new = made.model_dump(), wanted.model_dump()
+    return ", ".join(f"{k} = {old[k]} (now {new[k]})" for k in old if old[k] != new[k])
+
+
+def _outcome(record: records.Record, absolute: records.Assessment) -> Outcome:
+    any_success = absolute.raw.get("any_success")
+    cpu = record.provenance.get("cpu_seconds")
+    return Outcome(
+        config=record.config,
+        metric=record.score,
+        horizon=record.horizon,
+        score=float(np.mean(absolute.raw[record.score])),
+        any_success=None if any_success is None else float(np.mean(any_success)),
+        episode=np.array(record.evaluation.episode),
+        updates=np.array(record.evaluation.updates),
+        curve=np.array(record.evaluation.mean[record.score]),
+        cost=record.cost,
+        cpu_seconds=float(cpu) if isinstance(cpu, int | float) else None,
+    )

@@ -1,0 +1,176 @@
+"""Statistics of a handful of runs: point estimates that resist outliers, and honest intervals.
+
+The protocol is that of Agarwal et al., "Deep reinforcement learning at the edge of the statistical
+precipice" (NeurIPS 2021), and Gorsane et al., "Towards a standardised performance evaluation
+protocol for cooperative MARL" (NeurIPS 2022): interquartile mean, 95% percentile bootstrap
+stratified by task, performance profiles, probability of improvement.
+
+A **stratum** is the scores of the runs (seeds) of one task, ``[n, ...]``; **strata** is a sequence
+of them, one per task, which may differ in n.  Seeds are resampled within their stratum only.  Every
+function is deterministic: random numbers come from a fixed seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import trim_mean
+
+Array = NDArray[np.float64]
+Strata = Sequence[Array]
+
+CONFIDENCE = 0.95
+"""Coverage of every interval."""
+REPLICATES = 10_000
+"""Bootstrap replicates of a score."""
+CURVE_REPLICATES = 2_000
+"""Bootstrap replicates of each point of a curve, which is read by eye."""
+MIN_SEEDS = 5
+"""Fewest seeds per stratum for which an interval is given; below it, show the seeds themselves."""
+
+_BLOCK = 2**22  # resampled numbers held at once: 32 MiB
+_SAME = 1e-9  # differences below this are rounding, not improvement
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A point estimate with its interval, in the unit of the scores."""
+
+    point: float
+    lo: float | None
+    """Lower end; none where there are fewer than MIN_SEEDS seeds."""
+    hi: float | None
+    """Upper end; none where `lo` is."""
+
+    def scaled(self, zero: float, one: float) -> Estimate:
+        """Map affinely so that ``zero`` becomes 0 and ``one`` becomes 1 (``one > zero``).
+
+        The interquartile mean and the bootstrap's percentiles commute with such a map.
+        """
+        point, lo, hi = (
+            None if value is None else (value - zero) / (one - zero)
+            for value in (self.point, self.lo, self.hi)
+        )
+        assert point is not None
+        return Estimate(point, lo, hi)
+
+
+def iqm(values: Array, axis: int = 0) -> Array:
+    """Interquartile mean along ``axis``: the mean of what is left without the outer quarters."""
+    return np.asarray(trim_mean(values, 0.25, axis=axis), dtype=np.float64)
+
+
+def enough(strata: Strata) -> bool:
+    """Whether every stratum has the seeds that an interval needs."""
+    return min((len(scores) for scores in strata), default=0) >= MIN_SEEDS
+
+
+def bootstrap_iqm(strata: Strata, replicates: int, generator: np.random.Generator) -> Array:
+    """Draw the IQM of all runs together, seeds resampled within each stratum: [replicates, ...]."""
+    runs = sum(scores.size for scores in strata)
+    block = max(1, _BLOCK // runs)
+    draws = []
+    for start in range(0, replicates, block):
+        size = min(block, replicates - start)
+        resampled = [
+            scores[generator.integers(len(scores), size=(size, len(scores)))] for scores in strata
+        ]
+        draws.append(iqm(np.concatenate(resampled, axis=1), axis=1))
+    return np.concatenate(draws)
+
+
+def percentile_interval(draws: Array, confidence: float = CONFIDENCE) -> tuple[Array, Array]:
+    """Return the percentile interval of bootstrap draws [replicates, ...]: two arrays [...]."""
+    tail = (1 - confidence) / 2
+    lo, hi = np.quantile(draws, [tail, 1 - tail], axis=0)
+    return lo, hi
+
+
+def estimate(strata: Strata) -> Estimate:
+    """IQM over the runs of all strata, with its stratified bootstrap interval if there is one.
+
+    Raises:
+        ValueError: if there is no run at all.
+    """
+    point = float(iqm(np.concatenate(list(strata))))
+    if not enough(strata):
+        return Estimate(point, None, None)
+    draws = bootstrap_iqm(strata, REPLICATES, np.random.default_rng(0))
+    lo, hi = percentile_interval(draws)
+    return Estimate(point, float(lo), float(hi))
+
+
+def curve_band(runs: Array) -> tuple[Array, Array, Array] | tuple[Array, None, None]:
+    """IQM [K] and pointwise band [K], [K] of curves [n, K]; no band below MIN_SEEDS curves."""
+    point = iqm(runs)
+    if not enough([runs]):
+        return point, None, None
+    draws = bootstrap_iqm([runs], CURVE_REPLICATES, np.random.default_rng(0))
+    return point, *percentile_interval(draws)
+
+
+def performance_profile(strata: Strata, thresholds: Array) -> Array:
+    """Share of runs that score above each threshold [K], averaged over the strata: [K]."""
+    shares = [(scores[:, None] > thresholds).mean(axis=0) for scores in strata]
+    return np.asarray(np.mean(shares, axis=0))
+
+
+def performance_profile_band(strata: Strata, thresholds: Array) -> tuple[Array, Array]:
+    """Return the pointwise stratified bootstrap band [K], [K] of :func:`performance_profile`."""
+    generator = np.random.default_rng(0)
+    draws = np.zeros((CURVE_REPLICATES, len(thresholds)))
+    for scores in strata:
+        weights = _weights(len(scores), CURVE_REPLICATES, generator)
+        draws += weights @ (scores[:, None] > thresholds) / len(strata)
+    return percentile_interval(draws)
+
+
+def probability_of_improvement(x: Strata, y: Strata) -> Estimate:
+    """Probability that a run of x beats a run of y on a task drawn at random; a tie counts half.
+
+    ``x[i]`` and ``y[i]`` are the scores [n_i], [m_i] of the same task.  The interval resamples x
+    and y independently; none below MIN_SEEDS.
+    """
+    wins = [np.heaviside(a[:, None] - b, 0.5) for a, b in zip(x, y, strict=True)]
+    point = float(np.mean([w.mean() for w in wins]))
+    if not (enough(x) and enough(y)):
+        return Estimate(point, None, None)
+    generator = np.random.default_rng(0)
+    draws = np.zeros(REPLICATES)
+    for w in wins:
+        ours = _weights(w.shape[0], REPLICATES, generator)
+        theirs = _weights(w.shape[1], REPLICATES, generator)
+        draws += ((ours @ w) * theirs).sum(axis=1) / len(wins)
+    lo, hi = percentile_interval(draws)
+    return Estimate(point, float(lo), float(hi))
+
+
+def rank_ranges(methods: Sequence[Strata]) -> list[tuple[int, int]]:
+    """Ranks that each of K methods may hold, best 1: ``(first, last)``, equal if it is settled.
+
+    A method beats another when the bootstrap interval of the difference of their IQMs lies above
+    zero; each method is in K - 1 such comparisons, so their intervals are Bonferroni-corrected to
+    cover together with probability CONFIDENCE.  ``first`` is one more than the number of methods
+    that beat it, ``last`` is K less the number that it beats.  This is the confidence set for a
+    rank from pairwise differences of Mogstad et al., "Inference for ranks" (Review of Economic
+    Studies 2024); ranks of bootstrap replicates, the obvious alternative, are too sure of
+    themselves near ties.  A method with too few seeds for an interval beats nobody.
+    """
+    K = len(methods)
+    beats = np.zeros((K, K), dtype=bool)
+    generator = np.random.default_rng(0)  # one stream: the methods' draws are independent
+    draws = [bootstrap_iqm(m, REPLICATES, generator) if enough(m) else None for m in methods]
+    confidence = 1 - (1 - CONFIDENCE) / max(K - 1, 1)
+    for i, ours in enumerate(draws):
+        for j, theirs in enumerate(draws):
+            if i != j and ours is not None and theirs is not None:
+                beats[i, j] = percentile_interval(ours - theirs, confidence)[0] > _SAME
+    return [(1 + int(beats[:, i].sum()), K - int(beats[i].sum())) for i in range(K)]
+
+
+def _weights(n: int, replicates: int, generator: np.random.Generator) -> Array:
+    """How much of each replicate every one of n resampled runs makes up: [replicates, n]."""
+    return generator.multinomial(n, np.full(n, 1 / n), size=replicates) / n

@@ -1,0 +1,150 @@
+"""Reference controllers: scripted policies whose scores are the ends of a task's scale.
+
+They have the acting half of :class:`bench.interfaces.Algorithm`, so that the harness evaluates and
+draws them as it does any method, and nothing to learn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NoReturn
+
+import torch
+from torch import Tensor
+
+from bench import registry
+from bench.config import validate
+from bench.errors import RequestError
+from bench.interfaces import Batch, SchemeFactory, Spec
+from bench.random import Random as Source
+from bench.tasks.assignment import bottleneck
+from bench.tasks.coop_nav import ACCELERATION, DAMPING, DT
+from bench.tasks.options import CoopNavOptions
+
+VERSION = 1
+
+
+class _Controller:
+    """What every controller shares: nothing is trained, nothing is stored.
+
+    Args:
+        spec: what a method is told of the world.
+        make_scheme: unused; there are no weights.
+        random: unused; nothing is initialised.
+    """
+
+    trains = False
+    policy: Mapping[str, Tensor] = {}
+
+    def __init__(self, spec: Spec, make_scheme: SchemeFactory | None, random: Source) -> None:
+        self.spec = spec
+
+    def update(self, batch: Batch) -> NoReturn:
+        """Refuse: a controller does not learn."""
+        raise NotImplementedError(f"{type(self).__name__} does not learn")
+
+    def state(self) -> Mapping[str, Tensor]:
+        """Return no tensors."""
+        return {}
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Restore nothing."""
+
+    def load_policy(self, policy: Mapping[str, Tensor]) -> None:
+        """Restore nothing."""
+
+    def parameter_counts(self) -> tuple[int, int, int]:
+        """Count none."""
+        return 0, 0, 0
+
+
+class Random(_Controller):
+    """Acts uniformly in [-1, 1]^A, or by a uniformly drawn move: the lower end of the scale."""
+
+    def act(self, observation: Tensor, noise: float = 0.0, random: Source | None = None) -> Tensor:
+        """Draw actions [R, E, N, A], whatever is observed.
+
+        Args:
+            observation: [R, E, N, O], of which only the shape is used.
+            noise: unused; acting is nothing but noise.
+            random: source with a key per replica.
+
+        Raises:
+            ValueError: without a source.
+        """
+        if random is None:
+            raise ValueError("the random controller needs a random source to act")
+        episodes, agents, actions = observation.shape[1], self.spec.agents, self.spec.action_size
+        if self.spec.discrete:
+            move = (random.uniform(episodes, agents) * actions).long()
+            return torch.nn.functional.one_hot(move, actions).to(observation)
+        return (random.uniform(episodes, agents, actions) * 2 - 1).to(observation)
+
+
+class Oracle(_Controller):
+    """Solves coop-nav from the observations of all agents: the upper end of the scale.
+
+    The agents are assigned to the targets so that the longest way is least, a way being its larger
+    component, since the axes are actuated independently; then each axis is driven in the least
+    time.  It knows the dynamics, not the radius.  Against the bound that agents which need not
+    brake would reach (N = 2, 3, 4; radius 0.1) it is exact with first-order dynamics, at 21.4,
+    21.5 and 21.8 of 30 steps, and within 0.02 with mpe's, at 22.4, 22.4 and 22.6.  Agents that
+    collide are not steered round each other.
+
+    Raises:
+        RequestError: for another task, or for discrete actions.
+    """
+
+    def __init__(self, spec: Spec, make_scheme: SchemeFactory | None, random: Source) -> None:
+        super().__init__(spec, make_scheme, random)
+        if registry.family(spec.config.task) != "coop-nav":
+            raise RequestError(
+                f"the oracle knows only the task coop-nav, not '{spec.config.task}'; "
+                "the controller 'random' plays any task"
+            )
+        if spec.discrete:
+            raise RequestError("the oracle acts continuously: use it with actions: continuous")
+        options = validate(CoopNavOptions, spec.config.task_options, "task_options of coop-nav")
+        self._first_order = options.dynamics == "first-order"
+        speeds, distances = _braking()
+        self._speeds = torch.tensor(speeds, device=spec.device)
+        self._distances = torch.tensor(distances, device=spec.device)
+
+    def act(self, observation: Tensor, noise: float = 0.0, random: Source | None = None) -> Tensor:
+        """Steer every agent to its target: [R, E, N, O] -> [R, E, N, 2].
+
+        `noise` and `random` are unused: the controller is deterministic.
+        """
+        N = self.spec.agents
+        velocity = observation[..., :2]
+        gaps = observation[..., 4 : 4 + 2 * N].unflatten(-1, (N, 2))
+        target = bottleneck(gaps.abs().amax(-1))
+        chosen = target[..., None, None].expand(*target.shape, 1, 2)
+        gap = gaps.gather(-2, chosen).squeeze(-2)
+        if self._first_order:
+            return (gap / DT).clamp(-1, 1)
+        # The velocity moves the agent before the action changes it: what is left is for the next.
+        wanted = self._fastest(gap - DT * velocity)
+        return ((wanted - (1 - DAMPING) * velocity) / (DT * ACCELERATION)).clamp(-1, 1)
+
+    def _fastest(self, gap: Tensor) -> Tensor:
+        """Return the velocity from which full braking stops exactly at `gap`: D inverted."""
+        distance = gap.abs()
+        upper = torch.bucketize(distance, self._distances[1:-1]) + 1
+        low, high = self._distances[upper - 1], self._distances[upper]
+        slow, fast = self._speeds[upper - 1], self._speeds[upper]
+        return gap.sign() * (slow + (distance - low) * (fast - slow) / (high - low))
+
+
+def _braking() -> tuple[list[float], list[float]]:
+    """Return the knots of D(v), how far an agent of velocity v goes if it brakes from now on.
+
+    A step goes DT v and leaves at best (1 - DAMPING) v - DT ACCELERATION, or 0; so D is linear
+    between the speeds from which a whole number of steps stops exactly.
+    """
+    step = DT * ACCELERATION
+    speeds, distances = [0.0], [0.0]
+    while speeds[-1] < step / DAMPING:  # the terminal speed
+        speeds.append((speeds[-1] + step) / (1 - DAMPING))
+        distances.append(distances[-1] + DT * speeds[-1])
+    return speeds, distances

@@ -1,0 +1,289 @@
+"""Training: the loop, in the order of the algorithm's box.
+
+What is stated of determinism holds on one CPU type: a run's record is a pure function of its
+configuration and the behaviour versions, whether it was interrupted or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from bench.checkpoint import Checkpoint
+from bench.config import RunConfig, behaviour
+from bench.evaluate import evaluate
+from bench.fleet import Fleet
+from bench.history import History, keep_best
+from bench.interfaces import Batch
+from bench.provenance import Stopwatch, provenance
+from bench.records import Assessment, Record, rounded
+
+VERSION = 1
+"""Behaviour version of everything shared: this loop, replay storage, random numbers, networks."""
+
+
+class Listener(Protocol):
+    """Somebody who is told how training goes."""
+
+    def evaluated(self, history: History) -> None:
+        """Hear of a new evaluation, the last point of the history."""
+        ...
+
+    def advanced(self, episodes: int, success: float) -> None:
+        """Hear of more training episodes and the mean score under exploration in them."""
+        ...
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run leaves behind."""
+
+    record: Record
+    policy: Mapping[str, Tensor]
+    """`best.*` and `final.*`, each [...] without the replica axis; empty for controllers."""
+
+
+def train(
+    configs: Sequence[RunConfig],
+    device: torch.device,
+    checkpoint: Checkpoint | None = None,
+    listeners: Sequence[Listener] = (),
+) -> list[Outcome]:
+    """Train a fleet to the end, from its checkpoint if it has one.
+
+    Raises:
+        RequestError: if the configurations cannot be built.
+        WorldError: if a checkpoint cannot be written.
+    """
+    fleet = Fleet(configs, device)
+    run = Run(fleet, checkpoint, listeners)
+    while not run.done:
+        run.evaluate_if_due()
+        run.episodes()
+        run.save_if_due()
+    run.evaluate_if_due()
+    return run.outcomes()
+
+
+class Run:
+    """A fleet in training: E parallel episodes at a time, between evaluations.
+
+    Args:
+        fleet: what learns.
+        checkpoint: where progress is kept, or None.
+        listeners: who is told.
+    """
+
+    def __init__(
+        self, fleet: Fleet, checkpoint: Checkpoint | None, listeners: Sequence[Listener]
+    ) -> None:
+        self._fleet, self._checkpoint, self._listeners = fleet, checkpoint, listeners
+        config = fleet.config
+        self._groups = config.episodes // config.parallel if fleet.algorithm.trains else 0
+        last = config.evaluations - 1
+        self._due = {round(point * self._groups / last) for point in range(last + 1)}
+        self._group = self._updates = 0
+        self._history = History(len(fleet.configs))
+        self._best: dict[str, Tensor] = {}
+        self._watch = Stopwatch()
+        self._sums: dict[str, Tensor] = {}
+        self._summed = 0
+        if fleet.algorithm.trains:
+            slots = fleet.replay.slots
+            self._rewarded = torch.zeros(len(fleet.configs), slots, device=fleet.device)
+        if checkpoint is not None and (kept := checkpoint.read()) is not None:
+            self._load(*kept)
+
+    @property
+    def done(self) -> bool:
+        """Whether all episodes are played, or no replica is left."""
+        return self._group >= self._groups or not self._history.alive
+
+    def episodes(self) -> None:
+        """Play E parallel episodes with exploration, learning as updates fall due."""
+        fleet, config = self._fleet, self._fleet.config
+        task, replay, sampler = fleet.task, fleet.replay, fleet.sampler
+        random = fleet.random.fold("episodes").fold(self._group)
+        noise = self._noise()
+        state = task.reset(random.fold("reset"), config.parallel)
+        replay.begin(state)
+        sampler.evict(*replay.running)
+        for step in range(task.horizon):
+            terminated = task.terminated(state)
+            alive = None if terminated is None else ~terminated
+            action = fleet.algorithm.act(task.observe(state), noise, random.fold(step))
+            state = task.step(state, action)
+            sampler.extend(replay.add(action, state, alive), alive)
+            steps = (self._group * task.horizon + step + 1) * config.parallel
+            while self._updates < steps // config.steps_per_update:
+                self._learn()
+        self._group += 1
+        self._take_stock()
+
+    def _noise(self) -> float:
+        """Exploration falls linearly over the first `noise_fraction` of training."""
+        config = self._fleet.config
+        done = min(self._group / (self._groups * config.noise_fraction), 1.0)
+        return config.noise_start + done * (config.noise_end - config.noise_start)
+
+    def _learn(self) -> None:
+        """One update: sample, recompute observations and rewards from the states, learn."""
+        fleet, config = self._fleet, self._fleet.config
+        progress = self._updates * config.steps_per_update / (config.episodes * fleet.task.horizon)
+        random = fleet.random.fold("sample").fold(self._updates)
+        indices, weight = fleet.sampler.sample(random, progress)
+        state, action, next_state = fleet.replay.transitions(indices)
+        reward = fleet.task.reward(state, next_state)
+        batch = Batch(
+            observation=fleet.task.observe(state),
+            action=action,
+            reward=reward,
+            next_observation=fleet.task.observe(next_state),
+            terminated=fleet.task.terminated(next_state),
+            weight=weight,
+        )
+        td_errors, metrics = fleet.algorithm.update(batch)
+        fleet.sampler.update(indices, td_errors)
+        self._updates += 1
+        rewarded = (reward[..., 0] > 0).float().mean(1)
+        for name, value in {**metrics, "rewarded_share_batch": rewarded}.items():
+            self._sums[name] = self._sums[name] + value if name in self._sums else value
+        self._summed += 1
+
+    @torch.no_grad()
+    def _take_stock(self) -> None:
+        """After E episodes: count what happened in them, and find replicas that diverged."""
+        fleet, config = self._fleet, self._fleet.config
+        task, replay = fleet.task, fleet.replay
+        states = replay.running_states()
+        reward = task.reward(states[:, :, :-1], states[:, :, 1:])[..., 0]
+        self._rewarded[:, replay.running_slots] = (reward > 0).float().sum(2)
+        counted = task.metrics(states[:, :, 1:])
+        totals = task.episode_metrics({name: value.sum(2) for name, value in counted.items()})
+        for name, value in {"return": reward.sum(2), **totals}.items():
+            name = f"episode/{name}"
+            value = value.mean(1)
+            self._sums[name] = self._sums[name] + value if name in self._sums else value
+        finite = torch.stack(
+            [t.isfinite().flatten(1).all(1) for t in fleet.algorithm.policy.values()]
+        )
+        finite = finite.all(0) & self._sums["td_error"].isfinite()
+        self._history.fail(finite, self._group * config.parallel)
+        score = totals[task.score].mean()
+        for listener in self._listeners:
+            listener.advanced(self._group * config.parallel, float(score))
+
+    def evaluate_if_due(self) -> None:
+        """Evaluate greedily where the curve has a point, and keep the best policy."""
+        fleet, history, config = self._fleet, self._history, self._fleet.config
+        if self._group not in self._due:
+            return
+        episode = self._group * config.parallel
+        if history.episode and history.episode[-1] == episode:
+            return
+        random = fleet.random.fold("evaluation").fold(len(history.episode))
+        raw = evaluate(fleet.task, fleet.algorithm, random, config.evaluation_episodes)
+        env_steps = episode * fleet.task.horizon
+        better = history.evaluated(episode, env_steps, self._updates, raw, fleet.task.score)
+        self._best = keep_best(self._best, fleet.algorithm.policy, better)
+        if self._summed:
+            self._log_training(episode)
+        for listener in self._listeners:
+            listener.evaluated(history)
+
+    def _log_training(self, episode: int) -> None:
+        groups = (
+            episode - ([0, *self._history.training_episode][-1])
+        ) / self._fleet.config.parallel
+        values = {
+            name.removeprefix("episode/"): (
+                total / (groups if name.startswith("episode/") else self._summed)
+            ).tolist()
+            for name, total in self._sums.items()
+        }
+        share = self._rewarded.sum(1) / len(self._fleet.replay)
+        self._history.trained(episode, {**values, "rewarded_share_buffer": share.tolist()})
+        self._sums, self._summed = {}, 0
+
+    # -- surviving ---------------------------------------------------------------------------------
+
+    def save_if_due(self) -> None:
+        """Write a checkpoint where enough time has passed that it is cheap."""
+        if self._checkpoint is None or not self._checkpoint.due() or self.done:
+            return
+        tensors = {
+            **self._fleet.state(),
+            **{f"best/{name}": tensor for name, tensor in self._best.items()},
+            **{f"sums/{name}": tensor for name, tensor in self._sums.items()},
+            "rewarded": self._rewarded,
+        }
+        header = {
+            "group": self._group,
+            "updates": self._updates,
+            "summed": self._summed,
+            "history": self._history.dump(),
+            "clock": self._watch.read(),
+        }
+        self._checkpoint.write(tensors, header)
+
+    def _load(self, tensors: Mapping[str, Tensor], header: Mapping[str, object]) -> None:
+        def part(name: str) -> dict[str, Tensor]:
+            chosen = {k: v for k, v in tensors.items() if k.startswith(f"{name}/")}
+            return {k.partition("/")[2]: v.to(self._fleet.device) for k, v in chosen.items()}
+
+        self._fleet.load(tensors)
+        self._best, self._sums = part("best"), part("sums")
+        self._rewarded.copy_(tensors["rewarded"])
+        self._group, self._updates = int(str(header["group"])), int(str(header["updates"]))
+        self._summed = int(str(header["summed"]))
+        self._history = History(**header["history"])  # type: ignore[arg-type]
+        self._watch = Stopwatch(header["clock"])  # type: ignore[arg-type]
+
+    # -- the end -----------------------------------------------------------------------------------
+
+    def outcomes(self) -> list[Outcome]:
+        """Assess the final and the best policies and write each replica's record."""
+        fleet, history, config = self._fleet, self._history, self._fleet.config
+        random = fleet.random.fold("assessment")
+        final = {name: tensor.clone() for name, tensor in fleet.algorithm.policy.items()}
+        last = evaluate(fleet.task, fleet.algorithm, random, config.absolute_episodes)
+        best = last
+        if final:
+            fleet.algorithm.load_policy(self._best)
+            best = evaluate(fleet.task, fleet.algorithm, random, config.absolute_episodes)
+        cost = fleet.cost()
+        facts = provenance(fleet.device, len(fleet.configs), self._watch)
+        outcomes = []
+        for replica, own in enumerate(fleet.configs):
+            reason = history.failed[replica]
+            sound = reason is None
+            record = Record(
+                config=own,
+                config_hash=own.digest,
+                behaviour=behaviour(own),
+                status="complete" if sound else "diverged",
+                reason=reason,
+                score=fleet.task.score,
+                horizon=fleet.task.horizon,
+                evaluation=history.curve(replica),
+                training=history.training_curve(replica),
+                final=_assessment(last, replica, history.episode[-1]) if sound else None,
+                absolute=(
+                    _assessment(best, replica, history.best_episode[replica]) if sound else None
+                ),
+                cost=cost,
+                provenance=facts,
+            )
+            kept = {"best": self._best, "final": final}
+            policy = {f"{k}.{n}": t[replica].cpu() for k, p in kept.items() for n, t in p.items()}
+            outcomes.append(Outcome(record, policy))
+        return outcomes
+
+
+def _assessment(raw: Mapping[str, Tensor], replica: int, episode: int) -> Assessment:
+    values = {name: rounded(tensor[replica].tolist()) for name, tensor in raw.items()}
+    return Assessment(episode=episode, raw=values)
