@@ -21,9 +21,11 @@ class History:
 
     Args:
         replicas: R.
+        score: name of the task's primary metric.
     """
 
     replicas: int
+    score: str
     episode: list[int] = field(default_factory=list)
     env_steps: list[int] = field(default_factory=list)
     updates: list[int] = field(default_factory=list)
@@ -51,7 +53,7 @@ class History:
         return any(reason is None for reason in self.failed)
 
     def evaluated(
-        self, episode: int, env_steps: int, updates: int, raw: Mapping[str, Tensor], score: str
+        self, episode: int, env_steps: int, updates: int, raw: Mapping[str, Tensor]
     ) -> list[bool]:
         """Note one evaluation [R, episodes]; say per replica whether its score is the best yet."""
         self.episode.append(episode)
@@ -62,7 +64,7 @@ class History:
             self.mean.setdefault(name, []).append(values.mean(1).tolist())
             self.std.setdefault(name, []).append(values.std(1, correction=0).tolist())
         better = []
-        for replica, value in enumerate(self.mean[score][-1]):
+        for replica, value in enumerate(self.mean[self.score][-1]):
             better.append(self.failed[replica] is None and value >= self.best_score[replica])
             if better[-1]:
                 self.best_score[replica] = value

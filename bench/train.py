@@ -87,7 +87,7 @@ class Run:
         last = config.evaluations - 1
         self._due = {round(point * self._groups / last) for point in range(last + 1)}
         self._group = self._updates = 0
-        self._history = History(len(fleet.configs))
+        self._history = History(len(fleet.configs), fleet.task.score)
         self._best: dict[str, Tensor] = {}
         self._watch = Stopwatch()
         self._sums: dict[str, Tensor] = {}
@@ -188,7 +188,7 @@ class Run:
         random = fleet.random.fold("evaluation").fold(len(history.episode))
         raw = evaluate(fleet.task, fleet.algorithm, random, config.evaluation_episodes)
         env_steps = episode * fleet.task.horizon
-        better = history.evaluated(episode, env_steps, self._updates, raw, fleet.task.score)
+        better = history.evaluated(episode, env_steps, self._updates, raw)
         self._best = keep_best(self._best, fleet.algorithm.policy, better)
         if self._summed:
             self._log_training(episode)

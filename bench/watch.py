@@ -7,7 +7,6 @@ when something is drawn.
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -188,6 +187,7 @@ class _Scene:
     """
 
     def __init__(self, task: Task, states: Tensor) -> None:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
         drawable = _require_positions(task)
@@ -207,6 +207,7 @@ class _Scene:
         legend_height = 0.22 * math.ceil(len(entries) / legend_columns) + 0.15
         size = (3.2 * columns + 0.3, 3.3 * rows + legend_height)
         self.figure = Figure(figsize=size, dpi=100, layout="constrained")
+        self.canvas = FigureCanvasAgg(self.figure)
         self.figure.legend(
             handles=entries,
             loc="outside lower center",
@@ -214,7 +215,8 @@ class _Scene:
             frameon=False,
             fontsize=8,
         )
-        grid = list(self.figure.subplots(rows, columns, squeeze=False).flat)
+        axes = self.figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+        grid = list(axes.flat)
         self.panels, spare = grid[:episodes], grid[episodes:]
         for panel in spare:
             panel.set_axis_off()
@@ -269,10 +271,10 @@ class _Scene:
 
     def pixels(self) -> Image:
         """Return what was drawn: [height, width, 3] uint8."""
-        buffer = io.BytesIO()
-        self.figure.savefig(buffer, format="rgba")
-        width, height = self.figure.canvas.get_width_height()
-        return np.frombuffer(buffer.getvalue(), np.uint8).reshape(height, width, 4)[..., :3].copy()
+        self.canvas.draw()  # type: ignore[no-untyped-call]
+        pixels = np.asarray(self.canvas.buffer_rgba())  # type: ignore[no-untyped-call]
+        image: Image = pixels[..., :3].copy()
+        return image
 
 
 def _colour(agent: int) -> str:

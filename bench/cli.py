@@ -1,0 +1,293 @@
+"""The command line: thin.  Every error is one line; status 1 if the world failed, 2 if the request.
+
+torch is imported only by the commands that train or act.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+
+from bench.config import RunConfig, load_methods, resolve
+from bench.errors import RequestError, WorldError, nearest
+from bench.grid import Run, expand, load_grid
+from bench.runner import Places, train_runs
+from bench.tasks.options import CoopNavOptions
+
+RESULTS = Path("results")
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what was wrong and where to look."""
+        raise RequestError(f"{message} (see '{self.prog} --help')")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; return its exit status."""
+    try:
+        options = _parser().parse_args(arguments)
+        options.run(options)
+        sys.stdout.flush()
+        return 0
+    except (RequestError, WorldError) as error:
+        print(f"hypercoop: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return error.status
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"hypercoop: error: {where}{error.strerror or error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("hypercoop: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="hypercoop", description=__doc__.splitlines()[0] if __doc__ else None)
+    commands = parser.add_subparsers(dest="command", required=True, parser_class=Parser)
+
+    train = commands.add_parser("train", help="train one run or fleet, to record(s)")
+    train.set_defaults(run=_train)
+    place = train.add_argument_group("which run")
+    place.add_argument("--grid", type=Path, help="grid file that the run belongs to")
+    place.add_argument(
+        "--run", dest="key", help="key of the run in the grid, e.g. as printed by -n"
+    )
+    place.add_argument("--replicas", type=int, default=1, help="seeds side by side (default: 1)")
+    place.add_argument("--results", type=Path, default=RESULTS, help="results folder")
+    how = train.add_argument_group("how (changes no number)")
+    how.add_argument("--device", default="cpu", help="torch device (default: cpu)")
+    how.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
+    how.add_argument("--force", action="store_true", help="train even if the record is up to date")
+    how.add_argument(
+        "--checkpoint-seconds",
+        type=float,
+        default=10.0,
+        help="least seconds between checkpoints (default: 10)",
+    )
+    how.add_argument("--wandb", action="store_true", help="mirror to wandb (offline by default)")
+    how.add_argument("--json", action="store_true", help="print a JSON summary")
+    values = train.add_argument_group("run configuration (a method's own settings are defaults)")
+    for model in (RunConfig, CoopNavOptions):
+        for name, field in model.model_fields.items():
+            if name == "task_options":
+                continue
+            text = f"{' '.join((field.description or '').split())} (default: {field.default})"
+            flag = f"--{name.replace('_', '-')}"
+            values.add_argument(flag, metavar="VALUE", help=text.replace("%", "%%"))
+    values.add_argument(
+        "--task-option",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="option of the task, e.g. --task-option max_cycles=25; repeatable",
+    )
+
+    for name, run, text in (
+        ("evaluate", _evaluate, "re-evaluate a saved policy"),
+        ("watch", _watch, "draw a saved policy's trajectories (PNG) and an animation (GIF)"),
+    ):
+        command = commands.add_parser(name, help=text)
+        command.set_defaults(run=run)
+        command.add_argument("policy", type=Path, metavar="RUN", help="policy or record of a run")
+        command.add_argument("--which", choices=["best", "final"], default="best")
+        command.add_argument("--seed", type=int, default=0, help="seed of the episodes")
+        command.add_argument(
+            "--episodes", type=int, default=320 if name == "evaluate" else 6, help="greedy episodes"
+        )
+    commands.choices["evaluate"].add_argument("--json", action="store_true", help="print JSON")
+    commands.choices["watch"].add_argument(
+        "--out", type=Path, help="folder (default: the policy's)"
+    )
+
+    for name, run, text in (
+        ("methods", _methods, "list the methods, with parameters and FLOPs"),
+        ("tasks", _tasks, "list the tasks, rewards and samplers"),
+    ):
+        command = commands.add_parser(name, help=text)
+        command.set_defaults(run=run)
+        command.add_argument("--json", action="store_true", help="print JSON")
+    commands.choices["methods"].add_argument("--agents", default="3", help="N (default: 3)")
+
+    for name in ("tables", "figures", "leaderboard", "paper"):
+        command = commands.add_parser(name, help=f"build the {name} of a grid from its records")
+        command.set_defaults(run=_report)
+        command.add_argument("--grid", type=Path, required=True, help="grid file")
+        command.add_argument("--results", type=Path, default=RESULTS, help="results folder")
+    return parser
+
+
+def _train(options: argparse.Namespace) -> None:
+    given = {
+        name: _plain(value)
+        for name in RunConfig.model_fields
+        if (value := getattr(options, name, None)) is not None
+    }
+    task_options = {
+        name: _plain(value)
+        for name in CoopNavOptions.model_fields
+        if (value := getattr(options, name, None)) is not None
+    }
+    for pair in options.task_option:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise RequestError(f"--task-option {pair}: write KEY=VALUE")
+        task_options[name] = _plain(value)
+    if options.replicas < 1:
+        raise RequestError(f"--replicas {options.replicas}: must be at least 1")
+    if options.threads < 1:
+        raise RequestError(f"--threads {options.threads}: must be at least 1")
+    if options.grid:
+        if given or task_options:
+            raise RequestError("with --grid the run's configuration comes from the grid alone")
+        runs = _fleet_of_grid(options)
+        places = Places(options.results / load_grid(options.grid).name)
+    else:
+        base = resolve(given, {"task_options": task_options}, where="train")
+        seeds = range(base.seed, base.seed + options.replicas)
+        runs = [Run("train", base.model_copy(update={"seed": seed})) for seed in seeds]
+        places = Places(options.results / "local")
+    records = train_runs(
+        runs,
+        places,
+        device=options.device,
+        threads=options.threads,
+        force=options.force,
+        checkpoint_seconds=options.checkpoint_seconds,
+        wandb=options.wandb,
+    )
+    rows = []
+    for run, record in zip(runs, records, strict=True):
+        scores = record.absolute.raw[record.score] if record.absolute else None
+        rows.append(
+            {
+                "record": str(places.record(run)),
+                "status": record.status,
+                record.score: sum(scores) / len(scores) if scores else None,
+            }
+        )
+    if options.json:
+        print(json.dumps(rows))
+        return
+    for row in rows:
+        values = " ".join(
+            f"{k}={v:.4g}" if isinstance(v, float) else str(v) for k, v in row.items()
+        )
+        print(values)
+
+
+def _fleet_of_grid(options: argparse.Namespace) -> list[Run]:
+    runs = expand(load_grid(options.grid))
+    if options.key not in runs:
+        raise RequestError(
+            f"{options.grid}: no run '{options.key}'; {nearest(str(options.key), list(runs)[:20])}"
+        )
+    first = list(runs).index(options.key)
+    return list(runs.values())[first : first + options.replicas]
+
+
+def _plain(text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from bench.evaluate import evaluate
+    from bench.policies import find_policy, load_policy
+    from bench.random import Random
+
+    config, task, algorithm = load_policy(find_policy(options.policy), options.which)
+    random = Random.from_seeds([options.seed]).fold("re-evaluation")
+    raw = evaluate(task, algorithm, random, options.episodes)
+    means = {name: float(values.mean()) for name, values in sorted(raw.items())}
+    if options.json:
+        print(json.dumps({"method": config.method, "episodes": options.episodes, "mean": means}))
+        return
+    print(f"{config.method}, {options.episodes} greedy episodes of {task.horizon} steps, means:")
+    for name, value in means.items():
+        print(f"  {name:18} {value:10.4f}")
+
+
+def _watch(options: argparse.Namespace) -> None:
+    from bench.policies import find_policy, load_policy
+    from bench.random import Random
+    from bench.watch import watch
+
+    path = find_policy(options.policy)
+    _, task, algorithm = load_policy(path, options.which)
+    random = Random.from_seeds([options.seed]).fold("watch")
+    out = options.out or path.with_suffix("")
+    for written in watch(task, algorithm.act, random, out, options.episodes):
+        print(written)
+
+
+def _methods(options: argparse.Namespace) -> None:
+    import torch
+
+    from bench.fleet import Fleet
+
+    torch.set_num_threads(1)
+    rows = []
+    for name, entry in load_methods().items():
+        config = resolve(
+            {"method": name, "agents": _plain(options.agents), "sampler": "uniform", "buffer": 1},
+            where="methods",
+        )
+        cost = Fleet([config], torch.device("cpu")).cost()
+        parts = {
+            "method": name,
+            "algorithm": entry.algorithm.rpartition(":")[2],
+            "scheme": (entry.scheme or "-").rpartition(":")[2],
+        }
+        rows.append({**parts, **cost.model_dump(), "summary": entry.summary})
+    _print_table(rows, options.json)
+
+
+def _tasks(options: argparse.Namespace) -> None:
+    from bench.registry import REWARDS, SAMPLERS, TASKS
+
+    rows = [
+        {"task": name, "rewards": ", ".join(REWARDS[name]), "samplers": ", ".join(SAMPLERS)}
+        for name in TASKS
+    ]
+    _print_table(rows, options.json)
+
+
+def _print_table(rows: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(rows))
+        return
+    import pandas as pd
+
+    print(pd.DataFrame(rows).to_string(index=False))
+
+
+def _report(options: argparse.Namespace) -> None:
+    import importlib
+
+    from bench.report.load import load
+
+    results = load(options.grid, options.results)
+    for problem in results.problems:
+        print(f"hypercoop: {problem}", file=sys.stderr)
+    module = importlib.import_module(f"bench.report.{options.command}")
+    for path in module.build(results, options.results / results.grid.name):
+        print(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

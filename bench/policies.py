@@ -1,0 +1,83 @@
+"""Saved policies: safetensors with the run's configuration, never pickle."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from bench.config import RunConfig, method_entry, validate
+from bench.errors import RequestError, WorldError
+from bench.fleet import build_algorithm, make_spec
+from bench.interfaces import Algorithm, Task
+from bench.random import Random
+from bench.records import write_atomic
+from bench.tasks import make_task
+
+
+def save_policy(path: Path, config: RunConfig, policy: Mapping[str, Tensor]) -> None:
+    """Write the best and the final policy of a run.
+
+    Args:
+        path: ends in .safetensors.
+        config: the run.
+        policy: `best.*` and `final.*`, each [...].
+
+    Raises:
+        WorldError: if the disk refuses.
+    """
+    metadata = {"config": json.dumps(config.model_dump(mode="json"), sort_keys=True)}
+    write_atomic(path, save({k: v.contiguous() for k, v in policy.items()}, metadata))
+
+
+def load_policy(path: Path, which: str = "best") -> tuple[RunConfig, Task, Algorithm]:
+    """Rebuild the task and the acting half of a saved policy, as one replica.
+
+    Args:
+        path: of the policy.
+        which: `best` or `final`.
+
+    Raises:
+        WorldError: if the file is missing, damaged, or does not fit its own configuration.
+        RequestError: if its method no longer exists.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            values = json.loads((file.metadata() or {})["config"])
+            names = [name for name in file.keys() if name.startswith(f"{which}.")]  # noqa: SIM118
+            tensors = {n.removeprefix(f"{which}."): file.get_tensor(n)[None] for n in names}
+    except FileNotFoundError as error:
+        raise WorldError(f"no policy at {path}") from error
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        raise WorldError(f"policy {path} is unreadable: {error}") from error
+    config = validate(RunConfig, values, f"policy {path}")
+    entry = method_entry(config.method)
+    task = make_task(config, entry.actions)
+    spec = make_spec(config, task, 1, torch.device("cpu"))
+    algorithm = build_algorithm(entry, spec, Random.from_seeds([config.seed]))
+    try:
+        algorithm.load_policy(tensors)
+    except (RuntimeError, KeyError) as error:
+        raise WorldError(f"policy {path} does not fit method '{config.method}'") from error
+    return config, task, algorithm
+
+
+def find_policy(run: Path) -> Path:
+    """Return the policy of a run named by its policy or by its record.
+
+    Raises:
+        RequestError: if the name is neither.
+    """
+    if run.suffix == ".safetensors":
+        return run
+    parts = list(run.parts)
+    if run.suffix == ".json" and "runs" in parts:
+        at = len(parts) - 1 - parts[::-1].index("runs")
+        parts[at] = "policies"
+        return Path(*parts).with_suffix(".safetensors")
+    raise RequestError(f"'{run}' is neither a policy (.safetensors) nor a record (runs/.../*.json)")

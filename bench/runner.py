@@ -1,0 +1,110 @@
+"""Training as a user asks for it: where files lie, what is already done, what is written last."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.config import behaviour
+from bench.errors import WorldError
+from bench.grid import Run
+from bench.records import Record, read, write, write_atomic
+
+if TYPE_CHECKING:
+    from bench.train import Listener
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the files of a grid's runs lie.
+
+    Args:
+        folder: results/<grid>.
+    """
+
+    folder: Path
+
+    def record(self, run: Run) -> Path:
+        """Return the record's path; its existence means that the run is done."""
+        return self.folder / "runs" / f"{run.key}.json"
+
+    def policy(self, run: Run) -> Path:
+        """Return the saved policy's path."""
+        return self.folder / "policies" / f"{run.key}.safetensors"
+
+    def checkpoint(self, runs: Sequence[Run]) -> Path:
+        """Return the checkpoint's path of a fleet of runs."""
+        fleet = "" if len(runs) == 1 else f"-x{len(runs)}"
+        return self.folder / "checkpoints" / f"{runs[0].key}{fleet}.safetensors"
+
+
+def up_to_date(path: Path, run: Run) -> Record | None:
+    """Return the record if it is there, sound, and of this configuration and behaviour."""
+    if not path.exists():
+        return None
+    try:
+        record = read(path)
+    except WorldError as error:
+        print(f"training again: {error}", file=sys.stderr)
+        return None
+    same = record.config == run.config and record.behaviour == behaviour(run.config)
+    return record if same else None
+
+
+def train_runs(
+    runs: Sequence[Run],
+    places: Places,
+    *,
+    device: str = "cpu",
+    threads: int = 1,
+    force: bool = False,
+    checkpoint_seconds: float = 10.0,
+    wandb: bool = False,
+) -> list[Record]:
+    """Train a fleet of runs that differ in their seed, and write policies, then records.
+
+    Runs whose records are up to date are not trained again, unless `force`.
+
+    Raises:
+        RequestError: if the runs cannot be built.
+        WorldError: if the disk refuses; found out before training wherever possible.
+    """
+    kept = [up_to_date(places.record(run), run) for run in runs]
+    if not force and all(kept):
+        return [record for record in kept if record is not None]
+    _check_writable(places, runs)
+    import torch
+
+    from bench import progress
+    from bench.checkpoint import Checkpoint
+    from bench.policies import save_policy
+    from bench.train import train
+
+    torch.set_num_threads(threads)
+    configs = [run.config for run in runs]
+    checkpoint = Checkpoint(places.checkpoint(runs), configs, checkpoint_seconds)
+    label = runs[0].key if len(runs) == 1 else f"{runs[0].key} and {len(runs) - 1} more"
+    show = progress.Bar if sys.stderr.isatty() else progress.Lines
+    listeners: list[Listener] = [show(configs[0], label)]
+    mirror = progress.Wandb(configs[0], places.folder / "wandb", label) if wandb else None
+    if mirror:
+        listeners.append(mirror)
+    outcomes = train(configs, torch.device(device), checkpoint, listeners)
+    for run, outcome in zip(runs, outcomes, strict=True):
+        if outcome.policy:
+            save_policy(places.policy(run), run.config, outcome.policy)
+        write(places.record(run), outcome.record)
+    checkpoint.delete()
+    if mirror:
+        mirror.finish()
+    return [outcome.record for outcome in outcomes]
+
+
+def _check_writable(places: Places, runs: Sequence[Run]) -> None:
+    for path in (places.record(runs[0]), places.policy(runs[0])):
+        probe = path.with_name(f".tmp-probe-{path.name}")
+        write_atomic(probe, b"\0" * 65536)
+        probe.unlink()
