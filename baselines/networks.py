@@ -6,7 +6,7 @@ Shapes: R replicas, G 1 or N, N agents, B rows of a batch, P parameters.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -131,27 +131,29 @@ def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     its own (G = N), one batched product.
 
     Args:
-        x: [R, N, B, in].
+        x: [R, N, B, in], or those rows in any grouping [R * G, (N / G) * B, in].
         weight: [R, G, in, out].
         bias: [R, G', 1, out], its G' 1 or N whatever G is.
 
     Returns:
-        [R, N, B, out].
+        [R * max(G, G'), rows, out]: never a view, so that what follows may work in place.
     """
-    R, N, B, _ = x.shape
-    G, out = weight.shape[1], weight.shape[-1]
-    rows = x.reshape(R * G, (N // G) * B, -1)
+    R, G, fan_in, fan_out = weight.shape
+    rows = x.reshape(R * G, -1, fan_in)
     if bias.shape[1] == G:
-        y = torch.baddbmm(bias.reshape(R * G, 1, out), rows, weight.reshape(R * G, -1, out))
-        return y.view(R, N, B, out)
-    return torch.bmm(rows, weight.reshape(R * G, -1, out)).view(R, N, B, out) + bias
+        flat = bias.reshape(R * G, 1, fan_out)
+        return torch.baddbmm(flat, rows, weight.reshape(R * G, fan_in, fan_out))
+    groups = bias.shape[1]
+    y = torch.bmm(rows, weight.reshape(R * G, fan_in, fan_out))
+    return y.view(R * groups, -1, fan_out) + bias.reshape(R * groups, 1, fan_out)
 
 
-def mlp(layers: Weights, x: Tensor, activation: Callable[[Tensor], Tensor] = torch.relu_) -> Tensor:
-    """Apply a network to agent-major rows: [R, N, B, in] -> [R, N, B, out]; no last activation."""
+def mlp(layers: Weights, x: Tensor) -> Tensor:
+    """Apply a ReLU network, the last layer without: [R, N, B, in] -> [R, N, B, out]."""
+    lead = x.shape[:3]
     for weight, bias in layers[:-1]:
-        x = activation(affine(x, weight, bias))
-    return affine(x, *layers[-1])
+        x = torch.relu_(affine(x, weight, bias))
+    return affine(x, *layers[-1]).view(*lead, -1)
 
 
 def parameter_counts(actor: Learner, layers: Weights, *others: Learner) -> tuple[int, int, int]:

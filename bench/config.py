@@ -68,9 +68,9 @@ class RunConfig(Strict):
 
     hidden: Annotated[list[Positive], Field(min_length=1)] = [64, 64]
     """Widths of the hidden layers of every target network."""
-    actor_lr: Rate = 1e-3
+    actor_lr: Rate = 3e-3
     """Adam learning rate of the actor (of the Q network for value-based methods)."""
-    critic_lr: Rate = 1e-3
+    critic_lr: Rate = 3e-3
     """Adam learning rate of the critic."""
     gamma: Fraction = 0.95
     """Discount per step."""
@@ -81,7 +81,7 @@ class RunConfig(Strict):
     action_penalty: Noise = 1e-3
     """Weight of the squared pre-tanh action in the actor's loss."""
 
-    noise_start: Noise = 0.3
+    noise_start: Noise = 0.5
     """Exploration at the start: standard deviation of the Gaussian action noise (epsilon for
     value-based methods)."""
     noise_end: Noise = 0.1

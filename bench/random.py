@@ -21,6 +21,9 @@ def _signed(value: int) -> int:
 
 
 _GOLDEN = _signed(0x9E3779B97F4A7C15)
+# Any constant that is no small multiple of the golden one: without it the folds of seed 0 would be
+# the root keys of the other seeds.
+_ROOT = _signed(0x6A09E667F3BCC908)
 _MIX_1 = _signed(0xBF58476D1CE4E5B9)
 _MIX_2 = _signed(0x94D049BB133111EB)
 
@@ -47,7 +50,8 @@ class Random:
     @classmethod
     def from_seeds(cls, seeds: Sequence[int], device: torch.device | str = "cpu") -> Random:
         """Return the root source of one replica per seed."""
-        return cls(_mix(torch.tensor(list(seeds), dtype=torch.int64, device=device) * _GOLDEN))
+        numbers = torch.tensor(list(seeds), dtype=torch.int64, device=device)
+        return cls(_mix(numbers * _GOLDEN + _ROOT))
 
     def fold(self, data: int | str) -> Random:
         """Derive an independent source named by a purpose or a step."""

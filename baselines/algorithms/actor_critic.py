@@ -123,7 +123,8 @@ class ActorCritic:
         # Own gradient: N joint actions that differ from the stored one in one agent's part.  The
         # first layer is linear, so the stored part is multiplied once and each difference added.
         (weight, bias), *rest = critic
-        stored = affine(self._critic_input(batch.observation, batch.action), weight, bias)
+        joint = self._critic_input(batch.observation, batch.action)
+        stored = affine(joint, weight, bias).view(*joint.shape[:3], -1)
         change = action - batch.action.transpose(1, 2)
         hidden = torch.relu_(stored + change @ self._own_rows(weight))
         return mlp(rest, hidden).squeeze(-1)

@@ -1,0 +1,37 @@
+# Everything happens inside this folder: .venv, results, caches.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+GRID ?= config/quick.yaml
+export XDG_CACHE_HOME := $(CURDIR)/.cache
+export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
+
+.PHONY: reproduce test lint paper install clean
+
+reproduce: $(VENV)/installed  ## train the quick grid and build its figures, tables and paper
+	$(BIN)/snakemake --configfile $(GRID)
+
+paper: $(VENV)/installed  ## rebuild the paper grid's reports from its committed records
+	$(BIN)/snakemake --configfile config/paper.yaml --config partial=true
+
+test: $(VENV)/installed  ## run the test suite
+	$(BIN)/pytest
+
+lint: $(VENV)/installed  ## formatting, lint, types, workflow
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/snakemake --lint
+
+install: $(VENV)/installed  ## create .venv and install, with pinned versions
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else f"hypercoop needs Python 3.11 to 3.13, this is {v[0]}.{v[1]}: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --disable-pip-version-check -c constraints.txt torch==2.13.0
+	$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+clean:  ## remove what was built, but neither records nor the environment
+	rm -rf results/quick results/local .cache .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

@@ -1,0 +1,43 @@
+# One workflow for every grid: `snakemake` builds the quick grid, `snakemake --configfile
+# config/paper.yaml` another.  Data flows one way: grid -> records -> reports -> paper.
+import os
+import sys
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+from bench.errors import RequestError
+from bench.grid import expand, load_grid
+
+min_version("9.19")
+
+
+# For --software-deployment-method apptainer; `docker build -t hypercoop:0.1.0 .` makes it.
+container: "docker://hypercoop:0.1.0"
+
+
+# The commands of the environment that runs Snakemake, whether it is activated or not.
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+GRID_FILE = (
+    workflow.configfiles[0] if workflow.configfiles else Path("config/quick.yaml")
+)
+try:
+    GRID = load_grid(Path(GRID_FILE))
+    RUNS = expand(GRID)
+except RequestError as error:
+    raise WorkflowError(str(error)) from None
+RESULTS = f"results/{GRID.name}"
+
+
+include: "rules/train.smk"
+include: "rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        rules.figures.output,
+        rules.tables.output,
+        rules.leaderboard.output,
+        rules.paper.output,

@@ -1,0 +1,29 @@
+# Training: one job a run.  The rule has no input files, so committed records are never retrained
+# because of a file's date; what makes a record stale is in `params`.
+from bench.config import behaviour
+
+
+def fingerprint(key):
+    """Configuration and behaviour versions of a run: when they change, it is trained again."""
+    run = RUNS[key]
+    return [run.config.digest, behaviour(run.config)]
+
+
+rule train:
+    output:
+        f"{RESULTS}/runs/{{key}}.json",
+    log:
+        f"{RESULTS}/logs/{{key}}.log",
+    wildcard_constraints:
+        key=".+/seed[0-9]+",
+    group:
+        "train"
+    threads: 1
+    resources:
+        mem_mb=1500,
+        runtime=60,
+    params:
+        fingerprint=lambda wildcards: fingerprint(wildcards.key),
+        grid=str(GRID_FILE),
+    shell:
+        "hypercoop train --grid {params.grid} --run {wildcards.key} --threads {threads} 2> {log}"
