@@ -9,30 +9,44 @@ integer arithmetic that wraps.
 
 from __future__ import annotations
 
+import functools
 import zlib
 from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-
-def _signed(value: int) -> int:
-    return value - (1 << 64) if value >= 1 << 63 else value
+Keys = npt.NDArray[np.uint64]
 
 
-_GOLDEN = _signed(0x9E3779B97F4A7C15)
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 # Any constant that is no small multiple of the golden one: without it the folds of seed 0 would be
 # the root keys of the other seeds.
-_ROOT = _signed(0x6A09E667F3BCC908)
-_MIX_1 = _signed(0xBF58476D1CE4E5B9)
-_MIX_2 = _signed(0x94D049BB133111EB)
+_ROOT = np.uint64(0x6A09E667F3BCC908)
+_MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 
-def _mix(x: Tensor) -> Tensor:
-    """SplitMix64's finaliser; `>>` is arithmetic, so the sign bits are masked off."""
-    x = (x ^ ((x >> 30) & ((1 << 34) - 1))) * _MIX_1
-    x = (x ^ ((x >> 27) & ((1 << 37) - 1))) * _MIX_2
-    return x ^ ((x >> 31) & ((1 << 33) - 1))
+def _mix(x: Keys) -> Keys:
+    """SplitMix64's finaliser, on unsigned integers that wrap."""
+    x = (x ^ (x >> np.uint64(30))) * _MIX_1
+    x = (x ^ (x >> np.uint64(27))) * _MIX_2
+    return x ^ (x >> np.uint64(31))
+
+
+def _mix_signed_(x: Tensor) -> Tensor:
+    """The same in place on int64, whose `>>` is arithmetic, so the sign bits are masked off."""
+    x.bitwise_xor_((x >> 30).bitwise_and_((1 << 34) - 1)).mul_(int(_MIX_1) - (1 << 64))
+    x.bitwise_xor_((x >> 27).bitwise_and_((1 << 37) - 1)).mul_(int(_MIX_2) - (1 << 64))
+    return x.bitwise_xor_((x >> 31).bitwise_and_((1 << 33) - 1))
+
+
+@functools.lru_cache(maxsize=64)
+def _counters(count: int, device: torch.device) -> Tensor:
+    """[count] int64: 1, 2, ... times SplitMix64's increment."""
+    steps = np.arange(1, count + 1, dtype=np.uint64) * _GOLDEN
+    return torch.from_numpy(steps.view(np.int64)).to(device)
 
 
 class Random:
@@ -41,34 +55,37 @@ class Random:
     One source gives one draw: fold it before the next.
 
     Args:
-        keys: [R] int64.
+        keys: [R] uint64, on the host, where folding a few numbers is cheapest.
+        device: where draws are made.
     """
 
-    def __init__(self, keys: Tensor) -> None:
-        self.keys = keys
+    def __init__(self, keys: Keys, device: torch.device) -> None:
+        self.keys, self.device = keys, device
 
     @classmethod
     def from_seeds(cls, seeds: Sequence[int], device: torch.device | str = "cpu") -> Random:
         """Return the root source of one replica per seed."""
-        numbers = torch.tensor(list(seeds), dtype=torch.int64, device=device)
-        return cls(_mix(numbers * _GOLDEN + _ROOT))
+        numbers = np.array(seeds, dtype=np.uint64)
+        return cls(_mix(numbers * _GOLDEN + _ROOT), torch.device(device))
 
     def fold(self, data: int | str) -> Random:
         """Derive an independent source named by a purpose or a step."""
         number = zlib.crc32(data.encode()) + (1 << 32) if isinstance(data, str) else data
-        return Random(_mix(self.keys + _signed((number + 1) * _GOLDEN % (1 << 64))))
+        step = np.uint64((number + 1) * int(_GOLDEN) % (1 << 64))
+        return Random(_mix(self.keys + step), self.device)
 
     def _bits(self, shape: tuple[int, ...]) -> Tensor:
-        count = torch.Size(shape).numel()
-        steps = torch.arange(1, count + 1, dtype=torch.int64, device=self.keys.device) * _GOLDEN
-        return _mix(self.keys[:, None] + steps).view(-1, *shape)
+        keys = torch.from_numpy(self.keys.view(np.int64)).to(self.device)
+        counters = _counters(torch.Size(shape).numel(), self.device)
+        return _mix_signed_(keys[:, None] + counters).view(-1, *shape)
 
     def uniform(self, *shape: int) -> Tensor:
         """Draw [R, *shape] float64 in [0, 1), with 53 random bits each."""
-        return ((self._bits(shape) >> 11) & ((1 << 53) - 1)).double() * 2.0**-53
+        bits = (self._bits(shape) >> 11).bitwise_and_((1 << 53) - 1)
+        return bits.double().mul_(2.0**-53)
 
     def normal(self, *shape: int) -> Tensor:
         """Draw [R, *shape] float32 standard normals, by the inverse distribution function."""
         # 23 bits and a half: exact in float32 and never 0 or 1.
-        bits = ((self._bits(shape) >> 41) & ((1 << 23) - 1)).float()
-        return torch.special.ndtri((bits + 0.5) * 2.0**-23)
+        bits = (self._bits(shape) >> 41).bitwise_and_((1 << 23) - 1)
+        return torch.special.ndtri(bits.float().add_(0.5).mul_(2.0**-23))

@@ -28,9 +28,9 @@ class ActorCritic:
         critic: `local` gives agent i a critic Q_i(o_i, a_i) (independent DDPG); `per-agent` a
             critic Q_i(o, a) of all observations and actions, on its own reward (vanilla MADDPG);
             `one` is a single Q(o, a) for the team, on the mean reward (parameter-shared MADDPG).
-        gradient: `own` differentiates agent i's value through its own action only, the other
-            actions being the stored ones (Lowe et al. 2017, eq. 6); `joint` puts all current actions
-            into the critic and differentiates through all of them at once.
+        gradient: `own` differentiates agent i's value through its own action only, the others
+            being the stored ones (Lowe et al. 2017, eq. 6); `joint` puts every agent's current
+            action into the critic and differentiates through all of them at once.
 
     Raises:
         RequestError: for an option without meaning, or discrete actions.
