@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,10 +74,22 @@ def train_runs(
         RequestError: if the runs cannot be built.
         WorldError: if the disk refuses; found out before training wherever possible.
     """
-    kept = [up_to_date(places.record(run), run) for run in runs]
-    if not force and all(kept):
-        return [record for record in kept if record is not None]
     _check_writable(places, runs)
+    with _lock(places.checkpoint(runs).with_suffix(".lock")):
+        kept = [record for run in runs if (record := up_to_date(places.record(run), run))]
+        if len(kept) == len(runs) and not force:
+            return kept
+        return _train(runs, places, device, threads, checkpoint_seconds, wandb)
+
+
+def _train(
+    runs: Sequence[Run],
+    places: Places,
+    device: str,
+    threads: int,
+    checkpoint_seconds: float,
+    wandb: bool,
+) -> list[Record]:
     import torch
 
     from bench import progress
@@ -103,8 +117,24 @@ def train_runs(
     return [outcome.record for outcome in outcomes]
 
 
+@contextlib.contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Let one process train a run at a time; the kernel frees the lock of one that is killed.
+
+    Two can meet when a workflow was killed and started again while its jobs went on.
+    """
+    with open(path, "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"waiting: another process trains this run ({path})", file=sys.stderr)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+        path.unlink(missing_ok=True)
+
+
 def _check_writable(places: Places, runs: Sequence[Run]) -> None:
-    for path in (places.record(runs[0]), places.policy(runs[0])):
+    for path in (places.record(runs[0]), places.policy(runs[0]), places.checkpoint(runs)):
         probe = path.with_name(f".tmp-probe-{path.name}")
         write_atomic(probe, b"\0" * 65536)
         probe.unlink()

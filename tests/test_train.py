@@ -1,0 +1,233 @@
+"""Training: deterministic, exactly resumable, replicas apart, and honest about divergence."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import TINY, tiny
+
+from bench import records
+from bench.checkpoint import Checkpoint
+from bench.config import RunConfig
+from bench.evaluate import evaluate
+from bench.fleet import Fleet
+from bench.random import Random
+from bench.records import Record
+from bench.train import Outcome, Run, train
+
+METHODS = ["iql", "iddpg", "maddpg", "ps-maddpg", "hyper-maddpg"]
+
+
+def deterministic_part(record: Record) -> str:
+    return records.to_json(record.model_copy(update={"provenance": {}}))
+
+
+def run(*configs: RunConfig, checkpoint: Checkpoint | None = None) -> list[Outcome]:
+    return train(configs, torch.device("cpu"), checkpoint)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("sampler", ["uniform", "prioritized"])
+def test_the_same_run_gives_the_same_bytes(method: str, sampler: str) -> None:
+    config = tiny(method=method, sampler=sampler)
+    first, second = run(config)[0], run(config)[0]
+    assert deterministic_part(first.record) == deterministic_part(second.record)
+    assert all(torch.equal(second.policy[name], value) for name, value in first.policy.items())
+    other = run(tiny(method=method, sampler=sampler, seed=1))[0]
+    assert deterministic_part(first.record) != deterministic_part(other.record)
+
+
+class Stop(Exception):
+    """A run cut off after some episodes."""
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("sampler", ["uniform", "prioritized"])
+def test_a_resumed_run_equals_an_uninterrupted_one(
+    method: str, sampler: str, tmp_path: Path
+) -> None:
+    """Cut off after every group of episodes in turn, each time from the checkpoint before."""
+    config = tiny(method=method, sampler=sampler)
+    whole = run(config)[0]
+    for _ in range(config.episodes // config.parallel):
+        kept = Checkpoint(tmp_path / "run.safetensors", [config], interval=0.0)
+        going = Run(Fleet([config], torch.device("cpu")), kept, ())
+        if going.done:
+            break
+        going.evaluate_if_due()
+        going.episodes()
+        kept._interval = 0.0
+        going.save_if_due()
+    last = Checkpoint(tmp_path / "run.safetensors", [config])
+    resumed = run(config, checkpoint=last)[0]
+    assert deterministic_part(resumed.record) == deterministic_part(whole.record)
+    assert all(torch.equal(resumed.policy[name], value) for name, value in whole.policy.items())
+
+
+def test_a_killed_process_goes_on_to_the_same_record(tmp_path: Path) -> None:
+    values = {**TINY, "episodes": 600, "task_options": None, "hidden": "[16, 16]"}
+    flags = [f"--{k.replace('_', '-')}={v}" for k, v in values.items() if v is not None]
+    command = [
+        *(sys.executable, "-m", "bench.cli", "train", "--dynamics=first-order", "--radius=0.3"),
+        *("--checkpoint-seconds=0", *flags),
+    ]
+    outputs = []
+    for name, kills in (("whole", 0), ("killed", 3)):
+        folder = tmp_path / name
+        for _ in range(kills):
+            process = subprocess.Popen([*command, f"--results={folder}"], stderr=subprocess.DEVNULL)
+            checkpoints = folder / "local" / "checkpoints"
+            before = {p: p.stat().st_mtime_ns for p in checkpoints.rglob("*.safetensors")}
+            deadline = time.monotonic() + 60
+            while time.monotonic() < deadline and process.poll() is None:
+                now = {p: p.stat().st_mtime_ns for p in checkpoints.glob("**/*.safetensors")}
+                if now and now != before:
+                    break
+                time.sleep(0.01)
+            os.kill(process.pid, signal.SIGKILL)
+            assert process.wait() == -signal.SIGKILL, "it ended before it could be killed"
+        subprocess.run([*command, f"--results={folder}"], check=True, capture_output=True)
+        (path,) = (folder / "local" / "runs").rglob("*.json")
+        outputs.append(deterministic_part(records.read(path)))
+        assert not list((folder / "local" / "checkpoints").rglob("*.safetensors"))
+    assert outputs[0] == outputs[1]
+
+
+def test_a_damaged_or_foreign_checkpoint_is_named_and_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, path = tiny(), tmp_path / "run.safetensors"
+    kept = Checkpoint(path, [config], interval=0.0)
+    going = Run(Fleet([config], torch.device("cpu")), kept, ())
+    going.evaluate_if_due()
+    going.episodes()
+    going.save_if_due()
+    sound = path.read_bytes()
+    assert Checkpoint(path, [tiny(seed=1)]).read() is None
+    assert "another configuration" in capsys.readouterr().err
+    for damage in (sound[:-100], sound[:50], b"", b"\xff" * 200):
+        path.write_bytes(damage)
+        assert Checkpoint(path, [config]).read() is None
+        assert str(path) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_replica_of_a_fleet_follows_the_run_alone(method: str) -> None:
+    """The same random numbers, so the same curves up to the rounding of batched products."""
+    fleet = run(*(tiny(method=method, seed=seed) for seed in range(3)))
+    for seed, outcome in enumerate(fleet):
+        alone = run(tiny(method=method, seed=seed))[0]
+        assert outcome.record.config == alone.record.config
+        for name in ("return", "least_distance"):
+            together, single = outcome.record.evaluation.mean, alone.record.evaluation.mean
+            assert together[name][0] == pytest.approx(single[name][0], rel=1e-5)
+            assert together[name] == pytest.approx(single[name], rel=5e-2, abs=0.3)
+
+
+def test_a_diverged_replica_stops_alone_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    configs = [tiny(method="ps-maddpg", seed=seed) for seed in range(2)]
+    sound = run(*configs)[1].record
+    going = Run(Fleet(configs, torch.device("cpu")), None, ())
+    while not going.done:
+        going.evaluate_if_due()
+        going.episodes()
+        if going._group == 3:
+            going._fleet.algorithm.policy["actor"][0, 0] = torch.nan
+    going.evaluate_if_due()
+    broken, other = (outcome.record for outcome in going.outcomes())
+    assert broken.status == "diverged"
+    assert broken.final is None and broken.absolute is None
+    assert broken.reason is not None and "40" in broken.reason
+    assert max(broken.evaluation.episode) < 40
+    records.to_json(broken)  # holds no NaN
+    assert other.status == "complete"
+    assert deterministic_part(other) == deterministic_part(sound)
+
+
+def test_when_every_replica_diverged_training_ends_early() -> None:
+    config = tiny(critic_lr=1e30, grad_clip=1e30, actor_lr=1e30)
+    record = run(config)[0].record
+    assert record.status == "diverged"
+    assert record.evaluation.episode == [0]
+
+
+def test_the_reference_schedule_is_9000_updates() -> None:
+    config = RunConfig()
+    going = Run(Fleet([tiny()], torch.device("cpu")), None, ())
+    assert config.episodes * 30 // config.steps_per_update == 9_000
+    while not going.done:
+        going.episodes()
+    assert going._updates == 60 * 30 // 20
+
+
+def test_exploration_falls_linearly_to_its_end() -> None:
+    config = tiny(noise_start=1.0, noise_end=0.2, noise_fraction=0.5)
+    going = Run(Fleet([config], torch.device("cpu")), None, ())
+    seen = []
+    for group in range(7):
+        going._group = group
+        seen.append(going._noise())
+    assert seen == pytest.approx([1.0, 1 - 0.8 / 3, 1 - 1.6 / 3, 0.2, 0.2, 0.2, 0.2])
+
+
+def test_evaluation_changes_nothing_and_uses_episodes_of_its_own() -> None:
+    often, seldom = (run(tiny(evaluations=n))[0] for n in (7, 2))
+    for name, value in seldom.policy.items():
+        if name.startswith("final"):
+            assert torch.equal(often.policy[name], value)
+    fleet = Fleet([tiny()], torch.device("cpu"))
+    a = fleet.task.reset(fleet.random.fold("episodes").fold(0).fold("reset"), 5)
+    b = fleet.task.reset(fleet.random.fold("evaluation").fold(0).fold("reset"), 5)
+    assert not torch.isclose(a[..., :4], b[..., :4]).any()
+
+
+def test_the_absolute_policy_is_the_best_of_the_curve() -> None:
+    record = run(tiny(reward="summed-individual"))[0].record
+    scores = record.evaluation.mean[record.score]
+    best = max(k for k, score in enumerate(scores) if score == max(scores))
+    assert record.absolute is not None
+    assert record.absolute.episode == record.evaluation.episode[best]
+    assert len(record.absolute.raw["return"]) == TINY["absolute_episodes"]
+
+
+def test_the_rewarded_shares_are_counted_right() -> None:
+    """With the summed reward and a radius that covers the square, every step is rewarded."""
+    config = tiny(task_options={"radius": 10.0}, reward="summed-individual")
+    training = run(config)[0].record.training.mean
+    assert training["rewarded_share_buffer"] == [1.0] * 3
+    assert training["rewarded_share_batch"] == pytest.approx([1.0] * 3)
+    none = run(tiny(task_options={"radius": 1e-6}))[0].record.training.mean
+    assert none["rewarded_share_buffer"] == none["rewarded_share_batch"] == [0.0] * 3
+
+
+def test_something_is_learned() -> None:
+    """One agent must learn to reach its target from the dense reward, in seconds."""
+    config = tiny(
+        agents=1, reward="mpe-dense", episodes=1000, batch=128, hidden=[32, 32], buffer=50_000
+    )
+    record = run(config)[0].record
+    scores = record.evaluation.mean["successful_steps"]
+    assert scores[0] < 10 < 20 < scores[-1]
+
+
+def test_references_are_evaluated_and_not_trained() -> None:
+    for method in ("oracle", "random"):
+        record = run(tiny(method=method, sampler="uniform"))[0].record
+        assert record.evaluation.episode == [0]
+        assert record.cost.trained_parameters == record.cost.flops_per_update == 0
+        assert record.status == "complete"
+
+
+def test_greedy_evaluation_is_a_pure_function_of_its_random_source() -> None:
+    fleet = Fleet([tiny()], torch.device("cpu"))
+    random = Random.from_seeds([4])
+    first = evaluate(fleet.task, fleet.algorithm, random, 3)
+    second = evaluate(fleet.task, fleet.algorithm, random, 3)
+    assert all(torch.equal(first[name], second[name]) for name in first)
