@@ -158,13 +158,16 @@ def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """
     R, G, fan_in, fan_out = weight.shape
     rows, matrix = x.reshape(R * G, -1, fan_in), weight.reshape(R * G, fan_in, fan_out)
-    if bias.shape[1] != G:
-        y = torch.bmm(rows, matrix).view(R * bias.shape[1], -1, fan_out)
-        return y + bias.reshape(-1, 1, fan_out)
-    flat = bias.reshape(R * G, 1, fan_out)
-    if fan_out < NARROW:
-        return torch.baddbmm(flat.mT, matrix.mT, rows.mT).mT
-    return torch.baddbmm(flat, rows, matrix)
+    if bias.shape[1] == G and fan_out >= NARROW:
+        return torch.baddbmm(bias.reshape(R * G, 1, fan_out), rows, matrix)
+    if fan_out == 1:
+        # Onto one column BLAS rounds differently alone than in a fleet; this does not.
+        y = (rows * matrix.mT).sum(-1, keepdim=True)
+    elif fan_out < NARROW:
+        y = torch.bmm(matrix.mT, rows.mT).mT
+    else:
+        y = torch.bmm(rows, matrix)
+    return y.reshape(R * bias.shape[1], -1, fan_out) + bias.reshape(-1, 1, fan_out)
 
 
 def mlp(layers: Weights, x: Tensor) -> Tensor:

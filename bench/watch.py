@@ -112,7 +112,7 @@ def draw_png(path: Path, task: Task, states: Tensor) -> None:
     scene = _Scene(task, states)
     scene.draw(len(states) - 1)
     with _writing(path):
-        scene.figure.savefig(path, metadata={"Software": None})
+        scene.figure.savefig(path, format="png", metadata={"Software": None})
 
 
 def draw_gif(path: Path, task: Task, states: Tensor) -> None:
@@ -127,16 +127,26 @@ def draw_gif(path: Path, task: Task, states: Tensor) -> None:
         RequestError: if the task has no positions.
         WorldError: if the file cannot be written.
     """
+    from matplotlib.colors import to_rgb
     from PIL import Image
 
+    # One palette for all frames, of what is drawn and its tints: chosen from the pixels of a frame,
+    # it would merge colours that few pixels have.  Finer tints would be taken for white.
+    tints = np.linspace(0, 1, 14)[:, None]
+    colours = [1 + tints * (np.array(to_rgb(c)) - 1) for c in (*COLOURS, SUCCESS, TARGET)]
+    palette = Image.new("P", (1, 1))
+    palette.putpalette((np.concatenate(colours) * 255).round().astype(np.uint8).tobytes())
     scene = _Scene(task, states)
     frames = []
     for step in range(len(states)):
         scene.draw(step)
-        frames.append(Image.fromarray(scene.pixels()).quantize(64, dither=Image.Dither.NONE))
+        frames.append(
+            Image.fromarray(scene.pixels()).quantize(palette=palette, dither=Image.Dither.NONE)
+        )
     durations = [FRAME_MS] * (len(frames) - 1) + [LAST_FRAME_MS]
     with _writing(path):
-        frames[0].save(path, save_all=True, append_images=frames[1:], duration=durations, loop=0)
+        options = {"append_images": frames[1:], "duration": durations, "loop": 0}
+        frames[0].save(path, "GIF", save_all=True, **options)
 
 
 def picture(task: Task, state: Tensor) -> Image:
@@ -225,9 +235,10 @@ class _Scene:
         for panel in self.panels:
             panel.set(xlim=limits, ylim=limits, aspect="equal", title=" ")
             panel.tick_params(labelsize=7)
-        # The layout is the same for every step: solve it once.
-        self.figure.draw_without_rendering()
+        # What is the same at every step is laid out and rendered once.
+        self.canvas.draw()  # type: ignore[no-untyped-call]
         self.figure.set_layout_engine("none")
+        self.backdrop = self.canvas.copy_from_bbox(self.figure.bbox)  # type: ignore[no-untyped-call]
 
     def _legend_entries(self) -> list[Any]:
         from matplotlib.lines import Line2D
@@ -271,7 +282,11 @@ class _Scene:
 
     def pixels(self) -> Image:
         """Return what was drawn: [height, width, 3] uint8."""
-        self.canvas.draw()  # type: ignore[no-untyped-call]
+        self.canvas.restore_region(self.backdrop)  # type: ignore[no-untyped-call]
+        for artist in sorted(self.drawn, key=lambda artist: artist.zorder):
+            self.figure.draw_artist(artist)
+        for panel in self.panels:
+            panel.draw_artist(panel.title)
         pixels = np.asarray(self.canvas.buffer_rgba())  # type: ignore[no-untyped-call]
         image: Image = pixels[..., :3].copy()
         return image

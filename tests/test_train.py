@@ -119,16 +119,12 @@ def test_a_damaged_or_foreign_checkpoint_is_named_and_left_out(
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_replica_of_a_fleet_follows_the_run_alone(method: str) -> None:
-    """The same random numbers, so the same curves up to the rounding of batched products."""
-    fleet = run(*(tiny(method=method, seed=seed) for seed in range(3)))
+def test_a_replica_of_a_fleet_gives_the_same_bytes_as_the_run_alone(method: str) -> None:
+    wide = {"agents": 3, "batch": 64, "hidden": [64, 64]}
+    fleet = run(*(tiny(**wide, method=method, seed=seed) for seed in range(3)))
     for seed, outcome in enumerate(fleet):
-        alone = run(tiny(method=method, seed=seed))[0]
-        assert outcome.record.config == alone.record.config
-        for name in ("return", "least_distance"):
-            together, single = outcome.record.evaluation.mean, alone.record.evaluation.mean
-            assert together[name][0] == pytest.approx(single[name][0], rel=1e-5)
-            assert together[name] == pytest.approx(single[name], rel=5e-2, abs=0.3)
+        alone = run(tiny(**wide, method=method, seed=seed))[0]
+        assert deterministic_part(outcome.record) == deterministic_part(alone.record)
 
 
 def test_a_diverged_replica_stops_alone_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,7 +126,8 @@ class ActorCritic:
         joint = self._critic_input(batch.observation, batch.action)
         stored = affine(joint, weight, bias).view(*joint.shape[:3], -1)
         change = action - batch.action.transpose(1, 2)
-        hidden = torch.relu_(stored + change @ self._own_rows(weight))
+        moved = torch.bmm(change.flatten(0, 1), self._own_rows(weight).flatten(0, 1))
+        hidden = torch.relu_(stored + moved.view(*change.shape[:3], -1))
         return mlp(rest, hidden).squeeze(-1)
 
     def _own_rows(self, weight: Tensor) -> Tensor:
