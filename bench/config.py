@@ -11,9 +11,9 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -158,14 +158,26 @@ def validate(model: type[ModelT], values: Any, where: str) -> ModelT:
     except RequestError as error:
         raise RequestError(f"{where}: {error}") from error
     except ValidationError as error:
-        first = error.errors()[0]
+        # A misspelt key explains the missing one, not the other way round.
+        first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
         key = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
-            reason = f"unknown key '{key}'; {nearest(key, list(model.model_fields))}"
+            *parents, last = first["loc"]
+            reason = f"unknown key '{key}'; {nearest(str(last), _keys_at(model, parents))}"
         else:
             message = first["msg"].removeprefix("Value error, ")
             reason = f"{key} = {first['input']!r}: {message}" if key else message
         raise RequestError(f"{where}: {reason}") from error
+
+
+def _keys_at(model: Any, location: Sequence[str | int]) -> list[str]:
+    """List the keys that the model at a location inside `model` knows."""
+    for step in location:
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            model = model.model_fields[str(step)].annotation
+        else:  # an item of list[X] or dict[_, X]
+            model = get_args(model)[-1]
+    return list(model.model_fields)
 
 
 def read_yaml(path: Path) -> Any:
@@ -232,7 +244,10 @@ def resolve(*layers: Mapping[str, Any], where: str = "request") -> RunConfig:
         if options:
             merged["task_options"] = options
     name = str(merged.get("method", RunConfig.model_fields["method"].default))
-    entry = method_entry(name)
+    try:
+        entry = method_entry(name)
+    except RequestError as error:
+        raise RequestError(f"{where}: {error}") from error
     config = validate(RunConfig, {**entry.settings, **merged}, where)
     family = registry.family(config.task)
     if family in registry.TASK_OPTIONS:

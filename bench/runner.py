@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.config import behaviour
-from bench.errors import WorldError
+from bench.errors import RequestError, WorldError
 from bench.grid import Run
 from bench.records import Record, read, write, write_atomic
 
 if TYPE_CHECKING:
+    import torch
+
     from bench.train import Listener
 
 
@@ -106,7 +108,7 @@ def _train(
     mirror = progress.Wandb(configs[0], places.folder / "wandb", label) if wandb else None
     if mirror:
         listeners.append(mirror)
-    outcomes = train(configs, torch.device(device), checkpoint, listeners)
+    outcomes = train(configs, _device(device), checkpoint, listeners)
     for run, outcome in zip(runs, outcomes, strict=True):
         if outcome.policy:
             save_policy(places.policy(run), run.config, outcome.policy)
@@ -115,6 +117,18 @@ def _train(
     if mirror:
         mirror.finish()
     return [outcome.record for outcome in outcomes]
+
+
+def _device(name: str) -> torch.device:
+    import torch
+
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise RequestError(f"--device {name}: {reason}; cpu always works") from error
+    return device
 
 
 @contextlib.contextmanager

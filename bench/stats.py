@@ -17,7 +17,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import trim_mean
 
 Array = NDArray[np.float64]
 Strata = Sequence[Array]
@@ -27,7 +26,7 @@ CONFIDENCE = 0.95
 REPLICATES = 10_000
 """Bootstrap replicates of a score."""
 CURVE_REPLICATES = 2_000
-"""Bootstrap replicates of each point of a curve, which is read by eye."""
+"""Bootstrap replicates of each point of a curve or a profile, and of a probability."""
 MIN_SEEDS = 5
 """Fewest seeds per stratum for which an interval is given; below it, show the seeds themselves."""
 
@@ -59,8 +58,14 @@ class Estimate:
 
 
 def iqm(values: Array, axis: int = 0) -> Array:
-    """Interquartile mean along ``axis``: the mean of what is left without the outer quarters."""
-    return np.asarray(trim_mean(values, 0.25, axis=axis), dtype=np.float64)
+    """Interquartile mean along ``axis``: the mean of what is left without the outer quarters.
+
+    It is ``scipy.stats.trim_mean(values, 0.25)``, four times as fast on the short rows of a
+    bootstrap and without the second that importing scipy.stats takes.
+    """
+    ordered = np.moveaxis(np.sort(values, axis=axis), axis, 0)
+    cut = len(ordered) // 4
+    return np.asarray(ordered[cut : len(ordered) - cut].mean(axis=0))
 
 
 def enough(strata: Strata) -> bool:
@@ -139,10 +144,10 @@ def probability_of_improvement(x: Strata, y: Strata) -> Estimate:
     if not (enough(x) and enough(y)):
         return Estimate(point, None, None)
     generator = np.random.default_rng(0)
-    draws = np.zeros(REPLICATES)
+    draws = np.zeros(CURVE_REPLICATES)
     for w in wins:
-        ours = _weights(w.shape[0], REPLICATES, generator)
-        theirs = _weights(w.shape[1], REPLICATES, generator)
+        ours = _weights(w.shape[0], CURVE_REPLICATES, generator)
+        theirs = _weights(w.shape[1], CURVE_REPLICATES, generator)
         draws += ((ours @ w) * theirs).sum(axis=1) / len(wins)
     lo, hi = percentile_interval(draws)
     return Estimate(point, float(lo), float(hi))

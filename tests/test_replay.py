@@ -56,9 +56,7 @@ def test_uniform_draws_every_stored_transition_equally_and_no_other(
     replay = make(slots=9)
     for group in range(groups):
         fill(replay, group, T if group < groups - 1 else steps)
-    state, _, following = replay.transitions(
-        replay.uniform(Random.from_seeds(range(R)), 20_000)
-    )
+    state, _, following = replay.transitions(replay.uniform(Random.from_seeds(range(R)), 20_000))
     assert torch.equal(following, state + 1)
     for replica in range(R):
         values, counts = np.unique(state[replica].numpy(), return_counts=True)
@@ -128,7 +126,9 @@ def test_sum_tree_at_its_edges_draws_only_live_leaves() -> None:
     assert int(tree.sample(torch.tensor([[0.9999999]], dtype=torch.float64))[0]) == 500
 
 
-def prioritized(alpha: float = 0.6, beta: float = 0.4, batch: int = 12) -> tuple[Replay, Prioritized]:
+def prioritized(
+    alpha: float = 0.6, beta: float = 0.4, batch: int = 12
+) -> tuple[Replay, Prioritized]:
     replay = make(slots=6)
     config = RunConfig(per_alpha=alpha, per_beta=beta, batch=batch)
     sampler = Prioritized(replay, config, R)

@@ -1,0 +1,174 @@
+"""The command line as a user meets it: one line for every mistake, and the right exit status."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import TINY
+
+from bench.cli import main
+
+FAST = [
+    *("--dynamics=first-order", "--radius=0.3", "--hidden=[16, 16]"),
+    *(
+        f"--{name.replace('_', '-')}={TINY[name]}"
+        for name in TINY
+        if name not in ("task_options", "hidden")
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The record of a tiny run."""
+    folder = tmp_path_factory.mktemp("results")
+    assert main(["train", *FAST, f"--results={folder}"]) == 0
+    (path,) = (folder / "local" / "runs").rglob("*.json")
+    return path
+
+
+MISTAKES: list[tuple[list[str], int, str]] = [
+    (["train", "--agents", "0"], 2, "greater than 0"),
+    (["train", "--agents", "two"], 2, "agents"),
+    (["train", "--agnets", "2"], 2, "--agnets"),
+    (["train", "--method", "nope"], 2, "unknown method 'nope'"),
+    (["train", "--method", "no.such:THING"], 2, "cannot import"),
+    (["train", "--reward", "nope"], 2, "group-goal"),
+    (["train", "--sampler", "nope"], 2, "prioritized"),
+    (["train", "--task", "nope"], 2, "coop-nav"),
+    (["train", "--task-option", "raduis=1"], 2, "radius"),
+    (["train", "--task-option", "radius"], 2, "KEY=VALUE"),
+    (["train", "--replicas", "0"], 2, "at least 1"),
+    (["train", "--grid", "config/quick.yaml", "--run", "nope"], 2, "no run 'nope'"),
+    (["train", "--grid", "nope.yaml", "--run", "x"], 2, "nope.yaml"),
+    (["train", "--results", "/dev/null/x"], 1, "/dev/null/x"),
+    (["train", "--device", "nonsense"], 2, "nonsense"),
+    (["evaluate", "nope.safetensors"], 1, "no policy"),
+    (["evaluate", "nope.txt"], 2, "nope.txt"),
+    (["watch", "nope.safetensors"], 1, "no policy"),
+    (["methods", "--agents", "0"], 2, "greater than 0"),
+    (["tables", "--grid", "nope.yaml"], 2, "nope.yaml"),
+    (["nope"], 2, "nope"),
+    ([], 2, "command"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "status", "words"), MISTAKES)
+def test_every_mistake_is_one_line(
+    arguments: list[str], status: int, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == status
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("hypercoop: error: ")
+    assert words in lines[0]
+
+
+def test_an_unreadable_policy_is_one_line(
+    tmp_path: Path, trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sound = Path(str(trained).replace("/runs/", "/policies/")).with_suffix(".safetensors")
+    for content in (b"", b"nonsense" * 100, sound.read_bytes()[:200]):
+        path = tmp_path / "policy.safetensors"
+        path.write_bytes(content)
+        assert main(["evaluate", str(path)]) == 1
+        error = capsys.readouterr().err
+        assert len(error.splitlines()) == 1 and str(path) in error
+
+
+def test_a_full_disk_is_one_line_and_loses_nothing(
+    tmp_path: Path, trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = trained.read_bytes()
+    full = tmp_path / "full"
+    full.symlink_to("/dev/full")
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "local").write_text("a file where a folder must be")
+    assert main(["train", *FAST, f"--results={tmp_path / 'results'}"]) == 1
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert trained.read_bytes() == before
+
+
+def test_what_is_trained_is_not_trained_again(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stamp = trained.stat().st_mtime_ns
+    results = next(p for p in trained.parents if p.name == "local").parent
+    assert main(["train", *FAST, f"--results={results}", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["status"] == "complete" and Path(row["record"]) == trained
+    assert trained.stat().st_mtime_ns == stamp
+
+
+def test_a_truncated_record_is_trained_again(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sound = json.loads(trained.read_text())
+    trained.write_text(trained.read_text()[:500])
+    results = next(p for p in trained.parents if p.name == "local").parent
+    assert main(["train", *FAST, f"--results={results}"]) == 0
+    assert str(trained) in capsys.readouterr().err
+    again = json.loads(trained.read_text())
+    assert {k: v for k, v in again.items() if k != "provenance"} == {
+        k: v for k, v in sound.items() if k != "provenance"
+    }
+
+
+def test_a_saved_policy_evaluates_as_recorded(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = json.loads(trained.read_text())
+    assert main(["evaluate", str(trained), "--episodes=2000", "--json"]) == 0
+    fresh = json.loads(capsys.readouterr().out)["mean"]["least_distance"]
+    assert fresh == pytest.approx(record["evaluation"]["mean"]["least_distance"][-1], rel=0.5)
+
+
+def test_watch_draws(trained: Path, tmp_path: Path) -> None:
+    assert main(["watch", str(trained), f"--out={tmp_path}", "--episodes=1"]) == 0
+    assert {path.suffix for path in tmp_path.iterdir()} == {".png", ".gif"}
+
+
+def test_replicas_write_a_record_each(tmp_path: Path) -> None:
+    assert main(["train", *FAST, "--replicas=3", f"--results={tmp_path}"]) == 0
+    names = sorted(path.name for path in tmp_path.rglob("*.json"))
+    assert names == ["seed0.json", "seed1.json", "seed2.json"]
+
+
+def test_methods_and_tasks_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["methods", "--agents=2", "--json"]) == 0
+    rows = {row["method"]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows["ps-maddpg"]["trained_parameters"] < rows["maddpg"]["trained_parameters"]
+    assert main(["tasks"]) == 0
+    assert "coop-nav" in capsys.readouterr().out
+
+
+def test_start_up_imports_no_torch() -> None:
+    code = "import sys, bench.cli; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_any_pettingzoo_environment_trains(tmp_path: Path) -> None:
+    flags = [
+        *("--task=pettingzoo:mpe2.simple_spread_v3", "--reward=environment", "--agents=3"),
+        *("--task-option=N=3", "--task-option=max_cycles=10"),
+        *("--task-option=continuous_actions=true", "--method=maddpg", "--sampler=uniform"),
+        *("--episodes=20", "--parallel=5", "--steps-per-update=10", "--batch=8"),
+        *("--hidden=[16]", "--evaluations=2", "--evaluation-episodes=2", "--absolute-episodes=3"),
+    ]
+    assert main(["train", *flags, f"--results={tmp_path}"]) == 0
+    (path,) = tmp_path.rglob("runs/**/*.json")
+    record = json.loads(path.read_text())
+    assert record["score"] == "return"
+    assert record["horizon"] == 10
+    assert all(value < 0 for value in record["absolute"]["raw"]["return"])
+
+
+def test_wandb_mirrors_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    assert main(["train", *FAST, f"--results={tmp_path}", "--wandb"]) == 0
+    assert list((tmp_path / "local" / "wandb").rglob("*.wandb"))

@@ -1,0 +1,177 @@
+"""Configurations and grids: merged in the stated order, expanded in full, refused in one line."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from bench import registry
+from bench.config import MethodEntry, RunConfig, behaviour, load_methods, resolve
+from bench.errors import RequestError
+from bench.grid import Grid, expand, load_grid
+
+ROOT = Path(__file__).parents[1]
+
+
+def grid(**values: Any) -> dict[str, Any]:
+    experiment = {"question": "?", "methods": ["ps-maddpg"], "agents": [2], "seeds": [0, 1]}
+    return {"name": "g", "title": "t", "experiments": {"e": {**experiment, **values}}}
+
+
+def write(folder: Path, values: Any) -> Path:
+    path = folder / "grid.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+def test_the_paper_grid_is_complete() -> None:
+    runs = expand(load_grid(ROOT / "config" / "paper.yaml"))
+    cells = {
+        (c.method, c.reward, c.sampler, c.agents, c.seed)
+        for run in runs.values()
+        if (c := run.config).method not in ("oracle", "random")
+    }
+    assert cells == set(
+        itertools.product(
+            ["iql", "iddpg", "maddpg", "ps-maddpg", "hyper-maddpg"],
+            ["group-goal", "summed-individual"],
+            ["uniform", "prioritized"],
+            [2, 3, 4],
+            range(10),
+        )
+    )
+    assert len(cells) == 600
+
+
+def test_later_layers_win_and_task_options_merge(tmp_path: Path) -> None:
+    values = grid(
+        settings={"batch": 32, "task_options": {"radius": 0.2}},
+        variants={"a": {}, "b": {"task_options": {"radius": 0.3}, "gamma": 0.5}},
+    )
+    values["defaults"] = {"batch": 16, "tau": 0.5, "task_options": {"dynamics": "first-order"}}
+    runs = expand(load_grid(write(tmp_path, values)))
+    a = runs["e.a/ps-maddpg/group-goal-uniform/n2/seed0"].config
+    b = runs["e.b/ps-maddpg/group-goal-uniform/n2/seed1"].config
+    assert (a.batch, a.tau, a.gamma) == (32, 0.5, 0.95)
+    assert a.task_options == {"dynamics": "first-order", "radius": 0.2}
+    assert b.task_options == {"dynamics": "first-order", "radius": 0.3}
+    assert (b.gamma, b.seed) == (0.5, 1)
+
+
+def test_a_methods_settings_are_defaults() -> None:
+    assert resolve({"method": "iql"}).noise_start == 1.0
+    assert resolve({"method": "iql"}, {"noise_start": 0.7}).noise_start == 0.7
+    assert resolve({"method": "maddpg"}).noise_start != 1.0
+
+
+def test_exclusions_leave_out_what_matches_and_nothing_else(tmp_path: Path) -> None:
+    values = grid(
+        rewards=["group-goal", "distance"],
+        exclude=[{"where": {"reward": "distance", "seed": 1}, "why": "for the test"}],
+    )
+    keys = list(expand(load_grid(write(tmp_path, values))))
+    assert len(keys) == 3
+    assert not any("distance" in key and "seed1" in key for key in keys)
+
+
+BAD: list[tuple[dict[str, Any], str]] = [
+    ({"methods": ["nope"]}, "unknown method 'nope'"),
+    ({"rewards": ["group-gaol"]}, "did you mean 'group-goal'"),
+    ({"samplers": ["lifo"]}, "unknown sampler"),
+    ({"agents": [0]}, "greater than 0"),
+    ({"seeds": []}, "at least 1"),
+    ({"seed": [1]}, "unknown key 'experiments.e.seed'; did you mean 'seeds'"),
+    ({"exclude": [{"were": {}, "why": ""}]}, "did you mean 'where'"),
+    ({"settings": {"epsiodes": 5}}, "did you mean 'episodes'"),
+    ({"settings": {"episodes": 150}}, "multiple of parallel"),
+    ({"settings": {"gamma": 1.5}}, "less than or equal to 1"),
+    ({"settings": {"actor_lr": float("nan")}}, "actor_lr"),
+    ({"settings": {"task_options": {"raduis": 1}}}, "did you mean 'radius'"),
+    ({"settings": {"task_options": {"dynamics": "second-order"}}}, "'mpe' or 'first-order'"),
+    ({"methods": ["oracle"], "samplers": ["prioritized"]}, "does not support sampler"),
+    ({"exclude": [{"where": {"colour": 1}, "why": ""}]}, "unknown axis 'colour'"),
+    ({"seeds": [0, 0]}, "share the key"),
+    ({"settings": {"evaluations": 5000}}, "at most"),
+]
+
+
+@pytest.mark.parametrize(("change", "words"), BAD)
+def test_a_wrong_grid_is_refused_in_one_line_that_says_what_is_right(
+    change: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(RequestError) as caught:
+        expand(load_grid(write(tmp_path, grid(**change))))
+    assert words in str(caught.value)
+    assert "grid" in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["a: [", "[1, 2]", "", "\x00", "name: ../x\ntitle: t\n"])
+def test_what_is_no_grid_is_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "grid.yaml"
+    path.write_text(text)
+    with pytest.raises(RequestError, match=r"grid\.yaml"):
+        load_grid(path)
+
+
+def test_every_method_names_parts_that_exist_and_declare_a_version() -> None:
+    for name in load_methods():
+        for part, version in behaviour(resolve({"method": name, "sampler": "uniform"})).items():
+            path, _, number = version.partition("@")
+            assert int(number) >= 1, part
+            registry.load(path)
+    tables = [registry.TASKS, registry.SAMPLERS, *registry.REWARDS.values()]
+    for path in itertools.chain.from_iterable(table.values() for table in tables):
+        assert registry.version(path) >= 1
+        assert callable(registry.load(path))
+
+
+def test_a_method_from_outside_needs_no_change_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "their_lab.py").write_text("")
+    package = tmp_path / "theirs"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "mine.py").write_text(
+        "from bench.config import MethodEntry\n"
+        "METHOD = MethodEntry(summary='s', algorithm='baselines.algorithms.iql:IQL',\n"
+        "    scheme='baselines.sharing.shared:Shared', actions='discrete')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    config = resolve({"method": "theirs.mine:METHOD"})
+    assert behaviour(config)["scheme"] == "baselines.sharing.shared:Shared@1"
+    with pytest.raises(RequestError, match="cannot import"):
+        resolve({"method": "theirs.mine:OTHER"})
+
+
+def test_the_schemas_are_those_of_the_code() -> None:
+    """Written by `python tests/test_grid.py`."""
+    for name, model in SCHEMAS.items():
+        text = (ROOT / "config" / "schema" / f"{name}.schema.json").read_text()
+        assert json.loads(text) == model.model_json_schema(), name
+
+
+def test_planning_imports_no_torch() -> None:
+    code = (
+        "import sys; from pathlib import Path; from bench.grid import expand, load_grid;"
+        "from bench.config import behaviour;"
+        "[behaviour(r.config) for r in expand(load_grid(Path('config/paper.yaml'))).values()];"
+        "sys.exit('torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+SCHEMAS = {"grid": Grid, "run": RunConfig, "method": MethodEntry}
+
+if __name__ == "__main__":
+    for name, model in SCHEMAS.items():
+        path = ROOT / "config" / "schema" / f"{name}.schema.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(model.model_json_schema(), indent=2) + "\n")

@@ -1,0 +1,100 @@
+"""Records: what is written is read back, and what is not sound is refused by name."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import tiny
+
+from bench import records
+from bench.errors import WorldError
+from bench.records import Record
+from bench.train import train
+
+
+@pytest.fixture(scope="module")
+def record() -> Record:
+    torch.manual_seed(0)
+    return train([tiny()], torch.device("cpu"))[0].record
+
+
+def test_a_record_survives_the_disk(record: Record, tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "seed0.json"
+    records.write(path, record)
+    assert records.read(path) == record
+    assert path.read_text() == records.to_json(record)
+    assert [p.name for p in path.parent.iterdir()] == ["seed0.json"]
+    assert path.stat().st_size < 30_000
+
+
+def test_what_is_in_it(record: Record) -> None:
+    assert record.evaluation.episode == [0, 20, 40, 60]
+    assert record.evaluation.env_steps == [0, 600, 1200, 1800]
+    assert record.evaluation.updates == [0, 30, 60, 90]
+    assert set(record.evaluation.mean) == {
+        *("successful_steps", "any_success", "covered", "return", "least_distance", "collisions"),
+    }
+    assert {"rewarded_share_buffer", "rewarded_share_batch", "td_error"} <= set(
+        record.training.mean
+    )
+    assert set(record.behaviour) == {"loop", "task", "reward", "sampler", "algorithm", "scheme"}
+    assert {"commit", "dirty", "code_digest", "packages", "cpu_seconds", "peak_memory_mb"} <= set(
+        record.provenance
+    )
+
+
+DAMAGE: list[tuple[str, Any]] = [
+    ("truncated", lambda text: text[: len(text) // 2]),
+    ("empty", lambda text: ""),
+    ("not JSON", lambda text: "PK\x03\x04"),
+    ("a list", lambda text: "[]"),
+    ("NaN", lambda text: text.replace('"horizon": 30', '"horizon": NaN')),
+    ("edited", lambda text: text.replace('"gamma": 0.95', '"gamma": 0.96')),
+    ("an unknown key", lambda text: text.replace('"horizon"', '"horizont"')),
+    ("another schema", lambda text: text.replace('"schema_version": 1', '"schema_version": 99')),
+]
+
+
+@pytest.mark.parametrize(("kind", "damage"), DAMAGE)
+def test_an_unsound_record_is_named_in_one_line(
+    kind: str, damage: Any, record: Record, tmp_path: Path
+) -> None:
+    path = tmp_path / "seed0.json"
+    path.write_text(damage(records.to_json(record)))
+    with pytest.raises(WorldError) as caught:
+        records.read(path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("part", ["evaluation", "training", "final", "absolute"])
+def test_a_part_that_contradicts_itself_is_refused(
+    part: str, record: Record, tmp_path: Path
+) -> None:
+    values = json.loads(records.to_json(record))
+    series = values[part]["raw" if part in ("final", "absolute") else "mean"]
+    series["return"] = [] if part in ("final", "absolute") else series["return"][:-1]
+    path = tmp_path / "seed0.json"
+    path.write_text(json.dumps(values))
+    with pytest.raises(WorldError):
+        records.read(path)
+
+
+def test_a_failed_write_leaves_what_was_there(
+    record: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "seed0.json"
+    path.write_text("before")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(WorldError, match="No space left"):
+        records.write(path, record)
+    assert path.read_text() == "before"
+    assert len(list(tmp_path.iterdir())) == 1

@@ -1,0 +1,210 @@
+"""Statistics against rliable, against brute force, and by their properties."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+from scipy.stats import trim_mean
+
+from bench import stats
+
+
+def fixed(shift: int, modulus: int) -> stats.Array:
+    """Ten runs of three tasks, [10, 3], by arithmetic alone so that any machine has the same."""
+    i, j = np.meshgrid(np.arange(10), np.arange(3), indexing="ij")
+    return ((7 * i + 3 * j * j + shift * i * j + 5) % modulus) / 10 + 0.1 * j
+
+
+X = fixed(1, 11)
+Y = fixed(2, 13) * 0.9
+THRESHOLDS = np.array([0.0, 0.25, 0.5, 0.75, 1.0, 1.25])
+
+# From rliable 1.2.0 (arch 7.2.0, pandas 2.3.3, numpy 2.4.6) on X and Y as [runs, tasks]:
+# metrics.aggregate_iqm, metrics.probability_of_improvement, library.create_performance_profile,
+# and library.get_interval_estimates with 50,000 (IQM) and 20,000 (the others) replicates.
+RLIABLE_IQM = {"X": 0.58125, "Y": 0.556875, "X[:7, 0]": 0.4}
+RLIABLE_IQM_INTERVAL = {"X": (0.44375, 0.725), "Y": (0.405, 0.725625)}
+RLIABLE_IMPROVEMENT = 0.5166666666666667
+RLIABLE_IMPROVEMENT_INTERVAL = (0.36333333, 0.66666667)
+RLIABLE_PROFILE = [29 / 30, 25 / 30, 16 / 30, 10 / 30, 3 / 30, 0.0]
+RLIABLE_PROFILE_BAND = (
+    [0.9, 0.7, 11 / 30, 5 / 30, 0.0, 0.0],
+    [1.0, 29 / 30, 0.7, 0.5, 0.2, 0.0],
+)
+
+# Two bootstraps agree to some standard errors of a 2.5% quantile: of 10,000 replicates (IQM) and
+# of 2,000 (the others), whose statistics move in steps of about 1/300 and 1/30.
+MONTE_CARLO = 0.012
+COARSE_MONTE_CARLO = 0.02
+BAND_MONTE_CARLO = 0.034
+
+
+def strata(scores: stats.Array) -> list[stats.Array]:
+    return list(scores.T)
+
+
+def scores() -> st.SearchStrategy[stats.Array]:
+    values = st.floats(-100, 100, allow_subnormal=False)
+    return npst.arrays(np.float64, st.integers(5, 9), elements=values)
+
+
+@pytest.mark.parametrize(
+    ("name", "runs"), [("X", strata(X)), ("Y", strata(Y)), ("X[:7, 0]", [X[:7, 0]])]
+)
+def test_iqm_is_rliables(name, runs):
+    assert stats.estimate(runs).point == pytest.approx(RLIABLE_IQM[name], abs=1e-12)
+
+
+@pytest.mark.parametrize(("name", "runs"), [("X", strata(X)), ("Y", strata(Y))])
+def test_iqm_interval_is_rliables(name, runs):
+    found = stats.estimate(runs)
+    assert (found.lo, found.hi) == pytest.approx(RLIABLE_IQM_INTERVAL[name], abs=MONTE_CARLO)
+
+
+def test_probability_of_improvement_is_rliables():
+    found = stats.probability_of_improvement(strata(X), strata(Y))
+    assert found.point == pytest.approx(RLIABLE_IMPROVEMENT, abs=1e-12)
+    assert (found.lo, found.hi) == pytest.approx(
+        RLIABLE_IMPROVEMENT_INTERVAL, abs=COARSE_MONTE_CARLO
+    )
+
+
+def test_performance_profile_is_rliables():
+    found = stats.performance_profile(strata(X), THRESHOLDS)
+    np.testing.assert_allclose(found, RLIABLE_PROFILE, atol=1e-12)
+    band = stats.performance_profile_band(strata(X), THRESHOLDS)
+    np.testing.assert_allclose(band, RLIABLE_PROFILE_BAND, atol=BAND_MONTE_CARLO)
+
+
+@given(scores(), scores())
+@settings(max_examples=30, deadline=None)
+def test_improvement_is_the_double_loop_and_complements(x, y):
+    brute = np.mean([1.0 if a > b else 0.5 if a == b else 0.0 for a in x for b in y])
+    found = stats.probability_of_improvement([x], [y])
+    back = stats.probability_of_improvement([y], [x])
+    assert found.point == pytest.approx(brute, abs=1e-12)
+    assert found.point + back.point == pytest.approx(1)
+    assert found.lo is not None
+    assert found.hi is not None
+    assert 0 <= found.lo <= found.hi <= 1 + 1e-12
+
+
+@given(scores())
+@settings(max_examples=30, deadline=None)
+def test_profile_falls_from_one_to_nothing(x):
+    thresholds = np.linspace(-101, 101, 40)
+    profile = stats.performance_profile([x], thresholds)
+    assert profile[0] == 1
+    assert profile[-1] == 0
+    assert (np.diff(profile) <= 0).all()
+    lo, hi = stats.performance_profile_band([x], thresholds)
+    assert (lo <= profile + 1e-12).all()
+    assert (profile <= hi + 1e-12).all()
+
+
+@given(scores(), st.floats(-10, 10), st.floats(0.1, 10))
+@settings(max_examples=20, deadline=None)
+def test_scaling_commutes_with_estimating(x, zero, width):
+    scaled = stats.estimate([x]).scaled(zero, zero + width)
+    direct = stats.estimate([(x - zero) / width])
+    assert scaled.point == pytest.approx(direct.point, abs=1e-6)
+    assert scaled.lo == pytest.approx(direct.lo, abs=1e-6)
+    assert scaled.hi == pytest.approx(direct.hi, abs=1e-6)
+
+
+@given(
+    npst.arrays(np.float64, st.tuples(st.integers(1, 13), st.just(3)), elements=st.floats(-9, 9))
+)
+def test_iqm_is_scipys_trimmed_mean(values):
+    np.testing.assert_allclose(stats.iqm(values), trim_mean(values, 0.25), atol=1e-12)
+
+
+def test_iqm_drops_the_outer_quarters():
+    assert float(stats.iqm(np.array([1e9, 2, 4, -1e9]))) == 3
+    np.testing.assert_array_equal(
+        stats.iqm(np.array([[0, 5, 5, 90], [1, 1, 1, 1]]), axis=1), [5, 1]
+    )
+
+
+def test_bootstrap_equals_enumeration():
+    """With three runs all 27 resamples can be listed: the draws must have that distribution."""
+    x = np.array([0.0, 1.0, 10.0])
+    exact = sorted(float(stats.iqm(np.array(c))) for c in itertools.product(x, repeat=3))
+    draws = stats.bootstrap_iqm([x], 20_000, np.random.default_rng(3))
+    assert set(np.round(draws, 9)) == set(np.round(exact, 9))
+    assert draws.mean() == pytest.approx(np.mean(exact), abs=0.1)
+
+
+def test_bootstrap_resamples_within_strata_only():
+    """Strata that are constant each leave nothing to vary, however far apart they lie."""
+    draws = stats.bootstrap_iqm([np.zeros(5), np.full(5, 9.0)], 50, np.random.default_rng(0))
+    assert np.ptp(draws) == 0
+
+
+def test_blocks_do_not_change_the_shape(monkeypatch):
+    monkeypatch.setattr(stats, "_BLOCK", 64)
+    draws = stats.bootstrap_iqm([np.ones((5, 3))], 101, np.random.default_rng(0))
+    assert draws.shape == (101, 3)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.7, 30.0])
+def test_constant_scores_have_no_width(value):
+    found = stats.estimate([np.full(10, value)])
+    assert (found.lo, found.hi) == pytest.approx((value, value), abs=1e-12)
+
+
+def test_coverage_is_about_what_it_says():
+    """On normal scores, 10 runs: a percentile bootstrap covers somewhat less than it says."""
+    generator = np.random.default_rng(0)
+    samples = generator.normal(size=(300, 10))
+    estimates = [stats.estimate([sample]) for sample in samples]
+    covered = np.mean([e.lo <= 0 <= e.hi for e in estimates if e.lo is not None and e.hi])
+    assert 0.86 <= covered <= 0.98
+
+
+def test_no_interval_below_five_seeds():
+    assert stats.estimate([np.arange(4.0)]).lo is None
+    assert stats.estimate([np.arange(4.0), np.arange(10.0)]).lo is None
+    assert stats.estimate([np.arange(5.0)]).lo is not None
+    assert stats.probability_of_improvement([np.arange(4.0)], [np.arange(9.0)]).lo is None
+    assert stats.curve_band(np.ones((4, 3)))[1:] == (None, None)
+    assert stats.curve_band(np.ones((5, 3)))[1] is not None
+
+
+def test_curve_band_brackets_each_point():
+    runs = np.random.default_rng(1).normal(size=(10, 7))
+    point, lo, hi = stats.curve_band(runs)
+    assert lo is not None
+    assert hi is not None
+    np.testing.assert_allclose(point, stats.iqm(runs))
+    assert (lo < point).all()
+    assert (point < hi).all()
+
+
+def test_ranks_are_settled_when_far_apart_and_open_when_equal():
+    spread = np.linspace(0, 1, 10)
+    low, middle, high = [spread], [spread + 5], [spread + 10]
+    assert stats.rank_ranges([middle, high, low]) == [(2, 2), (1, 1), (3, 3)]
+    assert stats.rank_ranges([low, [spread + 0.01], high]) == [(2, 3), (2, 3), (1, 1)]
+    assert stats.rank_ranges([[np.zeros(10)], [np.zeros(9)]]) == [(1, 2), (1, 2)]
+    assert stats.rank_ranges([low]) == [(1, 1)]
+    assert stats.rank_ranges([]) == []
+
+
+def test_too_few_seeds_settle_no_rank():
+    assert stats.rank_ranges([[np.zeros(4)], [np.full(10, 9.0)]]) == [(1, 2), (1, 2)]
+
+
+def test_equal_methods_are_rarely_told_apart():
+    """Five methods of one distribution: a settled order must be the exception (5% of ranks)."""
+    generator = np.random.default_rng(5)
+    open_ranks = [
+        stats.rank_ranges([[generator.normal(size=10)] for _ in range(5)]) == [(1, 5)] * 5
+        for _ in range(25)
+    ]
+    assert np.mean(open_ranks) > 0.6
