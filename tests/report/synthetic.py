@@ -1,0 +1,163 @@
+"""Run records of made-up training: what a sweep would leave behind, in milliseconds."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import yaml
+
+from bench import records
+from bench.config import RunConfig, behaviour
+from bench.grid import Run, expand, load_grid
+from bench.report import figures, leaderboard, paper, tables
+from bench.report.load import Results, load, record_path
+
+Regime = Literal["zero", "learned"]
+METRICS = ["successful_steps", "covered", "any_success", "least_distance", "collisions"]
+HORIZON = 30
+ORACLE = {1: 22.0, 2: 20.2, 3: 19.1, 4: 18.3}
+
+GRID = {
+    "name": "small",
+    "title": "A small grid",
+    "defaults": {"episodes": 600, "evaluations": 5, "absolute_episodes": 20},
+    "experiments": {
+        "references": {
+            "question": "What are the ends of the scale?",
+            "methods": ["oracle", "random"],
+            "agents": [2, 3],
+            "seeds": [0],
+        },
+        "figure4": {
+            "question": "What learns?",
+            "methods": ["iql", "ps-maddpg"],
+            "rewards": ["group-goal", "summed-individual"],
+            "samplers": ["uniform", "prioritized"],
+            "agents": [2, 3],
+            "seeds": [0, 1, 2, 3, 4, 5],
+        },
+        "sensitivity": {
+            "question": "Does the radius decide?",
+            "methods": ["ps-maddpg"],
+            "agents": [3],
+            "seeds": [0, 1],
+            "variants": {"wide": {"task_options": {"radius": 0.2}}},
+        },
+    },
+}
+
+
+def write_grid(folder: Path, **changes: object) -> Path:
+    """Write the small grid, or a change of it, and return its path."""
+    path = folder / "small.yaml"
+    path.write_text(yaml.safe_dump({**GRID, **changes}))
+    return path
+
+
+def write_records(grid_path: Path, root: Path, regime: Regime = "learned") -> dict[str, Path]:
+    """Write a sound record for every run of a grid; return their paths by key."""
+    grid = load_grid(grid_path)
+    paths = {}
+    for key, run in expand(grid).items():
+        paths[key] = record_path(root, grid.name, key)
+        paths[key].parent.mkdir(parents=True, exist_ok=True)
+        paths[key].write_text(records.to_json(make(key, run, regime)))
+    return paths
+
+
+def make(key: str, run: Run, regime: Regime = "learned") -> records.Record:
+    """Make a sound record, the same one for the same key."""
+    config = run.config
+    generator = np.random.default_rng(zlib.crc32(key.encode()))
+    level = _level(config, regime, generator)
+    points = np.linspace(0, config.episodes, config.evaluations).astype(int)
+    rise = 1 / (1 + np.exp(-12 * (points / config.episodes - generator.uniform(0.3, 0.7))))
+    if config.method in ORACLE_AND_RANDOM:
+        rise = np.ones(config.evaluations)
+    curve = np.clip(level * rise + (level > 0.1) * generator.normal(0, 0.5, len(rise)), 0, HORIZON)
+    episodes = config.absolute_episodes
+    raw = (
+        np.clip(generator.normal(level, 4, episodes), 0, HORIZON)
+        if level > 0.1
+        else (generator.random(episodes) < level).astype(float)
+    )
+    series = {name: records.rounded((curve / (i + 1)).tolist()) for i, name in enumerate(METRICS)}
+    assessed = {name: records.rounded((raw / (i + 1)).tolist()) for i, name in enumerate(METRICS)}
+    assessed["any_success"] = (raw > 0).astype(float).tolist()
+    assessment = records.Assessment(episode=config.episodes, raw=assessed)
+    own = config.agents if config.method in ("maddpg", "iddpg", "iql") else 1
+    own *= config.method not in ORACLE_AND_RANDOM
+    updates = (points * HORIZON // config.steps_per_update).tolist()
+    return records.Record(
+        config=config,
+        config_hash=config.digest,
+        behaviour=behaviour(config),
+        status="complete",
+        score="successful_steps",
+        horizon=HORIZON,
+        evaluation=records.Curve(
+            episode=points.tolist(),
+            env_steps=(points * HORIZON).tolist(),
+            updates=updates,
+            mean=series,
+            std=series,
+        ),
+        training=records.Training(
+            episode=points[1:].tolist(),
+            mean={"rewarded_share_buffer": [0.0] * (len(points) - 1)},
+        ),
+        final=assessment,
+        absolute=assessment,
+        cost=records.Cost(
+            trained_parameters=10_018 * own,
+            inference_parameters=4_994 * own,
+            peak_parameters=20_036 * own,
+            flops_per_update=123_456_789 * own,
+        ),
+        provenance={"cpu_seconds": round(float(generator.uniform(30, 60)), 2)},
+    )
+
+
+ORACLE_AND_RANDOM = ("oracle", "random")
+
+
+def _level(config: RunConfig, regime: Regime, generator: np.random.Generator) -> float:
+    """Successful steps that the run's best policy gets."""
+    if config.method == "oracle":
+        return ORACLE[config.agents]
+    if config.method == "random":
+        return {2: 0.004}.get(config.agents, 0.0)
+    if regime == "zero":
+        return 0.0
+    level = {1: 16.0, 2: 14.0, 3: 6.0, 4: 0.0}[config.agents]
+    level *= {"prioritized": 1.0, "uniform": 0.6}[config.sampler]
+    level *= {"group-goal": 1.0}.get(config.reward, 0.85)
+    level *= {"maddpg": 0.7, "iql": 0.3}.get(config.method, 1.0)
+    return level * float(generator.uniform(0.75, 1.15))
+
+
+@dataclass(frozen=True)
+class Small:
+    grid: Path
+    root: Path
+
+    @property
+    def out(self) -> Path:
+        return self.root / "small"
+
+    def load(self) -> Results:
+        return load(self.grid, self.root)
+
+
+def build_all(results: Results, out: Path) -> dict[str, bytes]:
+    """Build every report; return the bytes by path below ``out``."""
+    paths = [
+        path
+        for module in (tables, figures, leaderboard, paper)
+        for path in module.build(results, out)
+    ]
+    return {str(path.relative_to(out)): path.read_bytes() for path in paths}

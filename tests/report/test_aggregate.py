@@ -1,0 +1,93 @@
+"""Cells, references, ranks and standings."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import synthetic
+
+from bench.report.aggregate import boards, cells, overall, rows, world
+from bench.report.load import load, record_path
+
+
+def test_cells_differ_in_more_than_the_seed(results):
+    found = cells(results)
+    assert sum(cell.expected for cell in found) == len(results.expected)
+    assert len(found) == 4 + 2 * 2 * 2 * 2 + 1
+    assert {cell.expected for cell in found if cell.experiment == "figure4"} == {6}
+    assert found[-1].experiment == "sensitivity.wide"
+
+
+def test_a_default_written_out_is_the_same_world(results):
+    config = next(iter(results.expected.values())).config
+    explicit = config.model_copy(update={"task_options": {"radius": 0.1, "dynamics": "mpe"}})
+    other = config.model_copy(update={"task_options": {"radius": 0.2}})
+    assert world(explicit) == world(config) != world(other)
+
+
+def test_normalised_scores_use_the_references_of_the_same_world(results):
+    table = rows(results)
+    ends = {
+        (row.cell.config.method, row.cell.config.agents): row.mean
+        for row in table
+        if row.cell.reference
+    }
+    for row in table:
+        if row.cell.experiment == "sensitivity.wide":
+            assert row.reference.oracle is None
+            assert row.normalised is None
+        else:
+            N = row.cell.config.agents
+            random, oracle = ends["random", N], ends["oracle", N]
+            expected = (row.score.point - random) / (oracle - random)
+            assert row.normalised.point == pytest.approx(expected)
+
+
+def test_boards_rank_contestants_only_and_best_first(results):
+    found = boards(rows(results))
+    assert len(found) == 8 + 1
+    for board in found.values():
+        points = [row.score.point for row, _ in board]
+        assert points == sorted(points, reverse=True)
+        assert not any(row.cell.reference for row, _ in board)
+    first = next(iter(found.values()))
+    assert [(row.cell.config.method, rank) for row, rank in first] == [
+        ("ps-maddpg", (1, 1)),
+        ("iql", (2, 2)),
+    ]
+
+
+def test_overall_pools_the_common_settings(results):
+    found = overall(results)
+    assert (found.settings, found.common) == (8, 8)
+    assert [standing.method for standing in found.standings] == ["ps-maddpg", "iql"]
+    assert [standing.runs for standing in found.standings] == [48, 48]
+    ((better, worse, probability),) = found.improvements
+    assert (better, worse) == ("ps-maddpg", "iql")
+    by_hand = np.mean(
+        [
+            np.mean([[a > b for b in theirs] for a in ours])
+            for ours, theirs in zip(*(s.strata for s in found.standings), strict=True)
+        ]
+    )
+    assert probability.point == pytest.approx(by_hand)
+
+
+def test_a_cell_without_runs_has_no_rank_and_leaves_its_setting_out(copy):
+    for seed in range(6):
+        key = f"figure4/iql/group-goal-uniform/n2/seed{seed}"
+        record_path(copy.root, "small", key).unlink()
+    results = copy.load()
+    board = next(iter(boards(rows(results)).values()))
+    assert [(row.cell.config.method, rank) for row, rank in board] == [
+        ("ps-maddpg", (1, 1)),
+        ("iql", None),
+    ]
+    assert (overall(results).settings, overall(results).common) == (7, 8)
+
+
+def test_without_references_there_are_no_standings(tmp_path):
+    experiments = {"figure4": synthetic.GRID["experiments"]["figure4"]}
+    grid = synthetic.write_grid(tmp_path, experiments=experiments)
+    synthetic.write_records(grid, tmp_path)
+    assert overall(load(grid, tmp_path)).standings == []

@@ -1,0 +1,121 @@
+"""What the figures show, asked of matplotlib's own objects; and that bytes repeat."""
+
+from __future__ import annotations
+
+import dataclasses
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+import synthetic
+from synthetic import build_all
+
+from bench.report import draw_curves, draw_methods, figures, style
+from bench.report.aggregate import rows
+from bench.report.curves import panels
+from bench.report.load import load, record_path
+
+
+def texts(figure):
+    return [text.get_text() for text in figure.findobj(lambda a: hasattr(a, "get_text"))]
+
+
+def curves_of(results, method="ps-maddpg"):
+    figure = draw_curves.learning_curves(method, panels(rows(results))[method])
+    return figure, figure.axes
+
+
+def test_bytes_repeat(small, built, tmp_path):
+    assert build_all(small.load(), tmp_path / "again") == built
+
+
+def test_every_figure_is_there_in_both_formats(built):
+    names = {"figure4", "figure4-iql", "methods", "profiles"}
+    assert {f"figures/{n}.{e}" for n in names for e in ("svg", "png")} == {
+        path for path in built if path.startswith("figures/")
+    }
+    for path, content in built.items():
+        if path.endswith(".svg"):
+            ElementTree.fromstring(content)
+            assert b"<dc:date>" not in content
+        elif path.endswith(".png"):
+            assert content.startswith(b"\x89PNG")
+
+
+def test_figure4_has_a_panel_per_n_with_four_banded_curves(results):
+    figure, axes = curves_of(results)
+    assert [ax.get_title() for ax in axes] == ["N = 2\nn = 6 seeds", "N = 3\nn = 6 seeds"]
+    for N, ax in zip((2, 3), axes, strict=True):
+        panel = panels(rows(results))["ps-maddpg"][N]
+        oracle = next(iter(panel.values())).reference.oracle
+        drawn = [line.get_ydata() for line in ax.lines]
+        assert len(drawn) == 4 + 1
+        assert len(ax.collections) == 4
+        for line, row in zip(drawn, panel.values(), strict=False):
+            ordered = np.sort(row.cell.curves, axis=0)
+            np.testing.assert_allclose(line, ordered[1:5].mean(axis=0))
+        assert drawn[-1][0] == oracle
+        assert f"oracle {oracle:.1f}" in texts(figure)
+        assert ax.get_ylim()[1] == 30
+        assert ax.get_ylim()[0] <= 0
+        assert ax.get_xlim() == (0, 0.6)
+    assert axes[0].get_ylabel() == "successful steps per episode"
+    assert axes[0].get_xlabel() == "training episodes (thousands)"
+    assert any("95% bootstrap" in text for text in texts(figure))
+
+
+def test_below_five_seeds_the_seeds_are_drawn_and_no_band(copy):
+    for seed in (0, 1, 2):
+        for path in (copy.out / "runs/figure4/ps-maddpg").rglob(f"seed{seed}.json"):
+            path.unlink()
+    figure, axes = curves_of(copy.load())
+    assert len(axes[0].collections) == 0
+    assert len(axes[0].lines) == 4 * (1 + 3) + 1
+    assert axes[0].get_title() == "N = 2\nn = 6 seeds; only A 3/6, B 3/6, C 3/6, D 3/6"
+    assert any("thin lines: single seeds" in text for text in texts(figure))
+    assert any("Incomplete: 24 of 48 runs (24 missing)" in text for text in texts(figure))
+
+
+def test_an_empty_panel_and_a_missing_oracle_say_so(copy):
+    for path in (copy.out / "runs/figure4/ps-maddpg").rglob("n3/*.json"):
+        path.unlink()
+    record_path(copy.root, "small", "references/oracle/group-goal-uniform/n3/seed0").unlink()
+    figure, _ = curves_of(copy.load())
+    assert "no runs" in texts(figure)
+    assert "oracle: no record" in texts(figure)
+
+
+def test_final_scores_name_every_method_and_what_is_left_out(copy):
+    record_path(copy.root, "small", "figure4/iql/group-goal-uniform/n2/seed1").write_text("{")
+    figure = draw_methods.final_scores(rows(copy.load()))
+    shown = texts(figure)
+    assert "5/6" in shown
+    assert "Incomplete: 95 of 96 runs (1 invalid)" in shown
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["iql", "ps-maddpg"]
+    assert sum(ax.axison for ax in figure.axes) == 8
+
+
+def test_a_score_without_ends_has_a_free_axis(results):
+    outcome = next(iter(results.outcomes.values()))
+    assert style.score_range([outcome]) == (-0.6, 30)
+    assert style.score_range([dataclasses.replace(outcome, metric="return")]) is None
+    assert style.score_range([]) is None
+
+
+def test_names_are_not_mathematics(results, tmp_path):
+    """A dollar sign in a name must neither fail nor be typeset as a formula."""
+    changed = {
+        key: dataclasses.replace(outcome, metric="a$_b$ & <c>")
+        for key, outcome in results.outcomes.items()
+    }
+    paths = figures.build(dataclasses.replace(results, outcomes=changed), tmp_path)
+    for path in paths:
+        if path.suffix == ".svg":
+            ElementTree.fromstring(path.read_bytes())
+
+
+def test_curves_on_each_other_are_told_apart_by_their_markers(tmp_path):
+    grid = synthetic.write_grid(tmp_path)
+    synthetic.write_records(grid, tmp_path, "zero")
+    _, axes = curves_of(load(grid, tmp_path))
+    offsets = [tuple(line.get_markevery()) for line in axes[0].lines if line.get_markevery()]
+    assert len(offsets) == len(set(offsets)) == 4

@@ -1,0 +1,92 @@
+"""What is missing or unsound is named, with the reason; the rest is read."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+import synthetic
+
+from bench.errors import WorldError
+from bench.report.aggregate import cells
+from bench.report.load import load, record_path
+
+KEY = "figure4/ps-maddpg/group-goal-prioritized/n2/seed3"
+
+
+def edit(path, **changes):
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def stale_config(path):
+    record = json.loads(path.read_text())
+    config = synthetic.RunConfig(**{**record["config"], "gamma": 0.5})
+    edit(path, config=config.model_dump(), config_hash=config.digest)
+
+
+DAMAGE = {
+    "missing": (lambda path: path.unlink(), "no record"),
+    "truncated": (lambda path: path.write_text(path.read_text()[:300]), "truncated"),
+    "empty": (lambda path: path.write_text(""), "truncated"),
+    "unsound": (lambda path: edit(path, final=None), "must have final"),
+    "without its score": (lambda path: edit(path, score="return"), "no values of its score"),
+    "of another configuration": (stale_config, "gamma = 0.5 (now 0.95)"),
+    "of other behaviour": (
+        lambda path: edit(
+            path, behaviour={**json.loads(path.read_text())["behaviour"], "loop": "x"}
+        ),
+        "made by loop x; now loop bench.train:train@",
+    ),
+    "diverged": (
+        lambda path: edit(path, status="diverged", reason="NaN at 7", final=None, absolute=None),
+        "NaN at 7",
+    ),
+}
+KINDS = {
+    "missing": "missing",
+    "of another configuration": "stale",
+    "of other behaviour": "stale",
+    "diverged": "diverged",
+}
+
+
+def test_every_record_enters(results):
+    assert results.complete
+    assert results.notice() == ""
+    assert list(results.outcomes) == list(results.expected)
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_bad_record_is_named_and_the_rest_is_read(copy, damage):
+    inflict, reason = DAMAGE[damage]
+    inflict(record_path(copy.root, "small", KEY))
+    results = copy.load()
+    (problem,) = results.problems
+    assert problem.key == KEY
+    assert problem.kind == KINDS.get(damage, "invalid")
+    assert reason in problem.reason
+    assert str(copy.root) not in str(problem)
+    assert "\n" not in str(problem)
+    assert len(results.outcomes) == len(results.expected) - 1
+    assert KEY not in results.outcomes
+    assert "1 " + problem.kind in results.notice()
+    (short,) = [cell for cell in cells(results) if cell.problems]
+    assert short.label() == f"5/6 (1 {problem.kind})"
+
+
+def test_without_any_record_there_is_nothing_to_report(small, tmp_path):
+    with pytest.raises(WorldError, match=r"no usable record of grid small \(102 missing\)"):
+        load(small.grid, tmp_path)
+
+
+def test_reading_needs_no_heavy_library():
+    code = (
+        "import sys, bench.report.load, bench.report.tables, bench.report.figures, "
+        "bench.report.leaderboard, bench.report.paper\n"
+        "print([m for m in ('torch', 'pandas', 'matplotlib', 'scipy', 'typst', 'jinja2') "
+        "if m in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"

@@ -1,0 +1,142 @@
+"""Every number in the tables, computed again from the JSON files by plain arithmetic."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import statistics
+
+import pytest
+
+from bench.report import formats, tables
+from bench.report.load import record_path
+
+
+def read(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def plain_iqm(values):
+    ordered = sorted(values)
+    cut = len(ordered) // 4
+    return statistics.fmean(ordered[cut : len(ordered) - cut])
+
+
+def raw_records(root, row):
+    folder = (
+        f"{row['experiment']}/{row['method']}/{row['reward']}-{row['sampler']}/n{row['agents']}"
+    )
+    paths = record_path(root, "small", folder).with_suffix("").glob("seed*.json")
+    return [json.loads(path.read_text()) for path in sorted(paths)]
+
+
+@pytest.fixture(scope="module")
+def final(small, built):
+    return read(small.out / "tables/final.csv")
+
+
+def test_final_scores_are_those_of_the_records(small, final):
+    assert len(final) == 21
+    for row in final:
+        found = raw_records(small.root, row)
+        scores = [statistics.fmean(r["absolute"]["raw"]["successful_steps"]) for r in found]
+        assert int(row["runs"]) == int(row["expected"]) == len(found)
+        assert float(row["iqm"]) == pytest.approx(plain_iqm(scores), rel=1e-5)
+        assert float(row["mean"]) == pytest.approx(statistics.fmean(scores), rel=1e-5)
+        success = statistics.fmean(
+            statistics.fmean(x > 0 for x in r["absolute"]["raw"]["successful_steps"]) for r in found
+        )
+        assert float(row["any_success"]) == pytest.approx(success, rel=1e-5)
+        seconds = statistics.median(r["provenance"]["cpu_seconds"] for r in found)
+        assert float(row["cpu_seconds"]) == pytest.approx(seconds, rel=1e-5)
+        for count, value in found[0]["cost"].items():
+            assert int(row[count]) == value
+        if len(found) > 1:
+            assert float(row["std"]) == pytest.approx(statistics.stdev(scores), rel=1e-5)
+        if len(found) >= 5:
+            assert float(row["iqm_lo"]) <= float(row["iqm"]) <= float(row["iqm_hi"])
+        else:
+            assert row["iqm_lo"] == row["iqm_hi"] == ""
+
+
+def test_learning_curves_are_those_of_the_records(small, built, final):
+    table = read(small.out / "tables/learning_curves.csv")
+    cell = next(row for row in final if row["experiment"] == "figure4")
+    found = raw_records(small.root, cell)
+    own = [row for row in table if all(row[k] == cell[k] for k in ("method", "experiment"))]
+    own = [row for row in own if all(row[k] == cell[k] for k in ("reward", "sampler", "agents"))]
+    assert [int(row["episode"]) for row in own] == found[0]["evaluation"]["episode"]
+    for k, row in enumerate(own):
+        values = [r["evaluation"]["mean"]["successful_steps"][k] for r in found]
+        assert float(row["iqm"]) == pytest.approx(plain_iqm(values), rel=1e-5, abs=1e-12)
+        assert row["curve"] == "A"
+
+
+def test_table1_maps_curves_to_settings(small, built):
+    table = read(small.out / "tables/table1.csv")
+    assert [(r["curve"], r["reward"], r["sampler"]) for r in table] == [
+        ("A", "group-goal", "uniform"),
+        ("B", "group-goal", "prioritized"),
+        ("C", "summed-individual", "uniform"),
+        ("D", "summed-individual", "prioritized"),
+    ]
+    assert {(r["agents"], r["runs"], r["expected"]) for r in table} == {("2 3", "12", "12")}
+
+
+def test_a_diverged_run_is_counted_and_not_averaged(copy):
+    key = "figure4/iql/group-goal-uniform/n2/seed1"
+    path = record_path(copy.root, "small", key)
+    record = json.loads(path.read_text())
+    record |= {"status": "diverged", "reason": "NaN", "final": None, "absolute": None}
+    path.write_text(json.dumps(record))
+    tables.build(copy.load(), copy.out)
+    row = next(
+        row
+        for row in read(copy.out / "tables/final.csv")
+        if (row["method"], row["reward"], row["sampler"], row["agents"])
+        == ("iql", "group-goal", "uniform", "2")
+    )
+    assert (row["runs"], row["expected"], row["diverged"], row["missing"]) == ("5", "6", "1", "0")
+    scores = [
+        statistics.fmean(r["absolute"]["raw"]["successful_steps"])
+        for r in raw_records(copy.root, row)
+        if r["absolute"]
+    ]
+    assert float(row["iqm"]) == pytest.approx(plain_iqm(scores), rel=1e-5)
+    (problem,) = read(copy.out / "tables/problems.csv")
+    assert problem == {"run": key, "kind": "diverged", "reason": "NaN"}
+    for name in ("final", "table1", "methods", "improvements", "costs"):
+        assert (
+            "Incomplete: 101 of 102 runs (1 diverged)"
+            in (copy.out / f"tables/{name}.tex").read_text()
+        )
+
+
+def test_tex_tables_are_whole(small, built):
+    for name in ("final", "table1", "methods", "improvements", "costs"):
+        text = built[f"tables/{name}.tex"].decode()
+        rows = len(read(small.out / f"tables/{name}.csv"))
+        assert text.startswith(r"\begin{tabular}")
+        assert text.endswith("\\end{tabular}\n")
+        assert text.count(r"\\") == rows + 1
+        assert "Incomplete" not in text
+
+
+def test_tex_is_escaped():
+    assert formats.tex(r"a_b & 5% #1 {x} $y$ \z ~ ^") == (
+        r"a\_b \& 5\% \#1 \{x\} \$y\$ \textbackslash{}z \textasciitilde{} \textasciicircum{}"
+    )
+
+
+def test_numbers_in_csv_are_finite_and_plain(final):
+    for row in final:
+        for name in ("iqm", "mean", "normalised"):
+            assert row[name] == "" or math.isfinite(float(row[name]))
+
+
+def test_an_empty_table_is_an_empty_file_or_a_header():
+    assert formats.to_csv([]) == ""
+    assert formats.to_csv([], ["run", "kind"]) == "run,kind\n"
+    assert formats.to_tex([], "").startswith("%")
