@@ -44,10 +44,6 @@ def test_the_same_run_gives_the_same_bytes(method: str, sampler: str) -> None:
     assert deterministic_part(first.record) != deterministic_part(other.record)
 
 
-class Stop(Exception):
-    """A run cut off after some episodes."""
-
-
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("sampler", ["uniform", "prioritized"])
 def test_a_resumed_run_equals_an_uninterrupted_one(

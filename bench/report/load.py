@@ -38,7 +38,7 @@ class Problem:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What reports need of one complete record; its raw episodes would take 100 times the memory."""
+    """What reports need of one complete record: a hundredth of its memory."""
 
     config: RunConfig
     metric: str
@@ -128,11 +128,12 @@ def load(grid_path: Path, root: Path = Path("results")) -> Results:
 
 def _read(path: Path, key: str, run: Run) -> Outcome | Problem:
     if not path.exists():
-        return Problem(key, "missing", f"no file {path}")
+        return Problem(key, "missing", "no record")
     try:
         record = records.read(path)
     except WorldError as error:
-        return Problem(key, "invalid", str(error))
+        # Reports hold no path of this machine.
+        return Problem(key, "invalid", str(error).replace(str(path), path.name))
     if record.config_hash != run.config.digest:
         return Problem(key, "stale", f"made with {_changed(record.config, run.config)}")
     current = behaviour(run.config)
@@ -144,6 +145,8 @@ def _read(path: Path, key: str, run: Run) -> Outcome | Problem:
         return Problem(key, "stale", f"made by {was}; now {now}")
     if record.status == "diverged" or record.absolute is None:
         return Problem(key, "diverged", record.reason or "no reason recorded")
+    if record.score not in record.absolute.raw or record.score not in record.evaluation.mean:
+        return Problem(key, "invalid", f"no values of its score, {record.score}")
     return _outcome(record, record.absolute)
 
 

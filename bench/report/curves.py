@@ -1,0 +1,42 @@
+"""What the source paper's Figure 4 and Table 1 are made of: four curves, one method, several N."""
+
+from __future__ import annotations
+
+from bench.report.aggregate import Row
+
+FIGURE4 = "figure4"
+"""Name of the experiment that reproduces the figure."""
+METHOD = "ps-maddpg"
+"""The source paper's method, whose curves Figure 4 shows if the experiment has it."""
+
+CURVES = {
+    "A": ("group-goal", "uniform"),
+    "B": ("group-goal", "prioritized"),
+    "C": ("summed-individual", "uniform"),
+    "D": ("summed-individual", "prioritized"),
+}
+"""Reward and sampler of each curve."""
+
+
+def letter(row: Row) -> str | None:
+    """Return the letter of a row of the experiment `figure4`; none if it has none."""
+    c = row.cell.config
+    if row.cell.experiment != FIGURE4:
+        return None
+    return next((k for k, v in CURVES.items() if v == (c.reward, c.sampler)), None)
+
+
+def panels(table: list[Row]) -> dict[str, dict[int, dict[str, Row]]]:
+    """Arrange rows by method, number of agents and letter: a figure a method, a panel an N.
+
+    The method of the source paper comes first; the others follow in the order of the grid.
+    """
+    found: dict[str, dict[int, dict[str, Row]]] = {}
+    for row in sorted(table, key=lambda row: row.cell.config.agents):
+        curve = letter(row)
+        if curve is not None:
+            of_method = found.setdefault(row.cell.config.method, {})
+            of_method.setdefault(row.cell.config.agents, {})[curve] = row
+    order = dict.fromkeys(row.cell.config.method for row in table)
+    first = sorted((m for m in order if m in found), key=lambda method: method != METHOD)
+    return {method: found[method] for method in first}

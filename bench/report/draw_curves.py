@@ -1,0 +1,110 @@
+"""The source paper's Figure 4: learning curves of one method, a panel per number of agents."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from bench import stats
+from bench.report import style
+from bench.report.aggregate import Cell, Row
+from bench.report.curves import CURVES
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+# Colour is the reward and dashes are the sampler, so that the curves can be told apart in grey as
+# well; markers, at other points on each curve, tell those that lie on each other.
+REWARD_COLOURS = {"group-goal": style.BLUE, "summed-individual": style.ORANGE}
+SAMPLER_DASHES: dict[str, Literal["--", "-"]] = {"uniform": "--", "prioritized": "-"}
+CURVE_MARKERS = {"A": "o", "B": "s", "C": "^", "D": "D"}
+
+
+def learning_curves(method: str, by_agents: dict[int, dict[str, Row]]) -> Figure:
+    """Draw one panel per number of agents: IQM and band, or below MIN_SEEDS each seed."""
+    figure = style.new_figure(style.TEXT_WIDTH, 3.1)
+    every = [row.cell for panel in by_agents.values() for row in panel.values()]
+    outcomes = [outcome for cell in every for outcome in cell.outcomes]
+    axes = figure.subplots(1, len(by_agents), sharey=True, squeeze=False)[0]
+    for ax, (agents, panel) in zip(axes, by_agents.items(), strict=True):
+        ax.set_title(f"N = {agents}\n{_seeds(panel)}", size=8)
+        for place, (curve, row) in enumerate(panel.items()):
+            _curve(ax, curve, row, place)
+        if not any(row.cell.outcomes for row in panel.values()):
+            ax.text(0.5, 0.5, "no runs", transform=ax.transAxes, ha="center")
+        style.oracle_line(ax, next(iter(panel.values())).reference.oracle)
+        ax.set_xlabel("training episodes (thousands)")
+        ax.set_xlim(0, max(row.cell.config.episodes for row in panel.values()) / 1000)
+    axes[0].set_ylabel(style.metric_label(outcomes[0].metric) if outcomes else "score")
+    limits = style.score_range(outcomes)
+    if limits:
+        axes[0].set_ylim(limits)
+    heading = f"{method}: IQM over seeds, {_band_note(every)}"
+    notice = style.incomplete(every)
+    figure.suptitle(f"{heading}\n{notice}" if notice else heading, fontsize=8)
+    figure.legend(handles=_legend(), loc="outside lower center", ncols=2, handlelength=3.2)
+    return figure
+
+
+def _curve(ax: Axes, curve: str, row: Row, place: int) -> None:
+    if not row.cell.outcomes:
+        return
+    reward, sampler = CURVES[curve]
+    colour = REWARD_COLOURS[reward]
+    episodes = row.cell.outcomes[0].episode / 1000
+    point, lo, hi = stats.curve_band(row.cell.curves)
+    if lo is not None and hi is not None:
+        ax.fill_between(episodes, lo, hi, color=colour, alpha=0.18, linewidth=0)
+    else:
+        ax.plot(episodes, row.cell.curves.T, color=colour, linewidth=0.5, alpha=0.6)
+    spacing = max(4, len(episodes) // 6)
+    ax.plot(
+        episodes,
+        point,
+        SAMPLER_DASHES[sampler],
+        color=colour,
+        marker=CURVE_MARKERS[curve],
+        markersize=4,
+        markerfacecolor="white",
+        markevery=(place * spacing // 4, spacing),
+        clip_on=False,
+        zorder=3,
+    )
+
+
+def _seeds(panel: dict[str, Row]) -> str:
+    """Say how many seeds the curves have, and which have fewer than the grid asks for."""
+    seeds = max(row.cell.expected for row in panel.values())
+    short = [
+        f"{curve} {len(row.cell.outcomes)}/{row.cell.expected}"
+        for curve, row in panel.items()
+        if row.cell.problems
+    ]
+    return f"n = {seeds} seeds" + (f"; only {', '.join(short)}" if short else "")
+
+
+def _band_note(every: list[Cell]) -> str:
+    full = [len(cell.outcomes) >= stats.MIN_SEEDS for cell in every]
+    if all(full):
+        return "bands: 95% bootstrap"
+    few = f"thin lines: single seeds (fewer than {stats.MIN_SEEDS})"
+    return f"bands: 95% bootstrap; {few}" if any(full) else few
+
+
+def _legend() -> list[Line2D]:
+    from matplotlib.lines import Line2D
+
+    return [
+        Line2D(
+            [],
+            [],
+            color=REWARD_COLOURS[reward],
+            linestyle=SAMPLER_DASHES[sampler],
+            marker=CURVE_MARKERS[curve],
+            markersize=4,
+            markerfacecolor="white",
+            label=f"{curve}: {reward}, {sampler}",
+        )
+        for curve, (reward, sampler) in CURVES.items()
+    ]

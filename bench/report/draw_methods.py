@@ -1,0 +1,132 @@
+"""The methods compared: final scores setting by setting, and performance profiles over all."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench import stats
+from bench.report import style
+from bench.report.aggregate import Overall, Row, Setting
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+METHOD_LINES = [
+    (style.BLUE, "-"),
+    (style.VERMILION, "--"),
+    (style.GREEN, "-."),
+    (style.PURPLE, ":"),
+    (style.ORANGE, (0, (5, 1, 1, 1, 1, 1))),
+    (style.SKY, (0, (1, 1))),
+    (style.BLACK, (0, (8, 2))),
+]
+"""Colour and dashes of each method in a profile; beyond seven they repeat."""
+
+
+def final_scores(table: list[Row]) -> Figure:
+    """Draw a panel per setting, its methods below each other: every run, the IQM, the interval.
+
+    The settings are those of the grid's main task and length of training; if any of them has two
+    methods, only those with two.
+    """
+    found = _main_settings(table)
+    columns = sorted({setting.world.agents for setting in found})
+    kinds = list(dict.fromkeys((setting.reward, setting.sampler) for setting in found))
+    names = list(dict.fromkeys(name for contestants in found.values() for name in contestants))
+    figure = style.new_figure(style.TEXT_WIDTH, 0.8 + len(kinds) * (0.45 + 0.16 * len(names)))
+    axes = figure.subplots(len(kinds), len(columns), squeeze=False, sharex=True, sharey=True)
+    for ax in axes.flat:
+        ax.set_axis_off()
+    for setting, contestants in found.items():
+        place = kinds.index((setting.reward, setting.sampler)), columns.index(setting.world.agents)
+        _final_panel(axes[place], setting, contestants, names)
+    outcomes = [o for rows in found.values() for row in rows.values() for o in row.cell.outcomes]
+    limits = style.score_range(outcomes)
+    if limits:
+        axes[0, 0].set_xlim(limits)
+    label = style.metric_label(outcomes[0].metric) if outcomes else "score"
+    figure.supxlabel(
+        f"{label}, best policy (dots: runs; diamond: IQM; bar: 95% bootstrap interval, "
+        f"from {stats.MIN_SEEDS} seeds)",
+        fontsize=8,
+    )
+    notice = style.incomplete(row.cell for rows in found.values() for row in rows.values())
+    if notice:
+        figure.suptitle(notice, size=8, color=style.VERMILION)
+    return figure
+
+
+def _main_settings(table: list[Row]) -> dict[Setting, dict[str, Row]]:
+    """Find the settings to draw, and in each the rows by the name that tells them apart."""
+    found: dict[Setting, dict[str, Row]] = {}
+    for row in table:
+        if row.cell.reference:
+            continue
+        contestants = found.setdefault(row.cell.setting, {})
+        name = row.cell.config.method
+        contestants[f"{name} ({row.cell.experiment})" if name in contestants else name] = row
+    main = next(iter(found))
+    found = {
+        setting: contestants
+        for setting, contestants in found.items()
+        if (setting.world.task, setting.world.options, setting.episodes)
+        == (main.world.task, main.world.options, main.episodes)
+    }
+    return {setting: rows for setting, rows in found.items() if len(rows) > 1} or found
+
+
+def _final_panel(ax: Axes, setting: Setting, contestants: dict[str, Row], names: list[str]) -> None:
+    ax.set_axis_on()
+    ax.set_title(f"N = {setting.world.agents}, {setting.reward}, {setting.sampler}", size=7)
+    for name, row in contestants.items():
+        place, cell = names.index(name), row.cell
+        ax.plot(cell.scores, np.full(len(cell.scores), place), "o", color="0.7", ms=2.5, mew=0)
+        if cell.problems:
+            found = f"{len(cell.outcomes)}/{cell.expected}"
+            ax.annotate(
+                found,
+                (1, place),
+                xycoords=("axes fraction", "data"),
+                ha="right",
+                va="center",
+                size=6.5,
+                color=style.VERMILION,
+            )
+        if row.score is None:
+            continue
+        if row.score.lo is not None and row.score.hi is not None:
+            ax.plot([row.score.lo, row.score.hi], [place, place], color=style.BLUE, lw=2.2)
+        ax.plot(row.score.point, place, "D", color=style.BLUE, ms=4, mfc="white", zorder=3)
+    style.oracle_line(ax, next(iter(contestants.values())).reference.oracle, across=False)
+    ax.set_yticks(range(len(names)), names)
+    ax.set_ylim(len(names) - 0.4, -0.6)
+    ax.tick_params(labelbottom=True)
+
+
+def profiles(standings: Overall) -> Figure:
+    """Draw for each method the share of runs above each normalised score, with its band."""
+    figure = style.new_figure(style.TEXT_WIDTH / 2, 2.6)
+    ax = figure.subplots()
+    thresholds = np.linspace(0, 1, 101)
+    for place, standing in enumerate(standings.standings):
+        colour, dashes = METHOD_LINES[place % len(METHOD_LINES)]
+        share = stats.performance_profile(standing.strata, thresholds)
+        runs = f"{standing.runs}/{standing.expected}"
+        label = (
+            standing.method
+            if standing.runs == standing.expected
+            else (f"{standing.method} ({runs} runs)")
+        )
+        ax.plot(thresholds, share, color=colour, linestyle=dashes, label=label)
+        if stats.enough(standing.strata):
+            band = stats.performance_profile_band(standing.strata, thresholds)
+            ax.fill_between(thresholds, *band, color=colour, alpha=0.15, linewidth=0)
+    ax.set_xlim(0, 1)
+    ax.set_ylim(-0.02, 1.02)  # so that a line along the bottom shows
+    ax.set_xlabel("normalised score τ (random 0, oracle 1)")
+    ax.set_ylabel("share of runs above τ")
+    ax.legend(handlelength=3.2)
+    return figure

@@ -1,0 +1,82 @@
+"""How numbers are written: CSV for programs, booktabs for LaTeX, words for people."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+
+from bench.stats import Estimate
+
+Value = str | int | float | None
+Table = list[dict[str, Value]]
+
+
+def shown(found: Estimate | None) -> str | None:
+    """Write an estimate for people: ``12.31 [11.02, 13.40]``; the point alone has no interval."""
+    if found is None:
+        return None
+    if found.lo is None or found.hi is None:
+        return _fixed(found.point)
+    return f"{_fixed(found.point)} [{_fixed(found.lo)}, {_fixed(found.hi)}]"
+
+
+def _fixed(value: float) -> str:
+    return f"{round(value, 2) + 0.0:.2f}"  # + 0.0: minus zero is zero
+
+
+def shown_rank(rank: tuple[int, int]) -> str:
+    """Write a rank, or the range of ranks that cannot be told apart: ``2``, ``2–4``."""
+    first, last = rank
+    return str(first) if first == last else f"{first}–{last}"
+
+
+def to_csv(table: Table, header: Sequence[str] = ()) -> str:
+    """Write a CSV: six significant digits, so that the last bits of a sum do not show.
+
+    An empty table without a ``header`` is an empty file.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    if table or header:
+        writer.writerow(table[0] if table else header)
+    for entry in table:
+        writer.writerow(_number(value) for value in entry.values())
+    return text.getvalue()
+
+
+def _number(value: Value) -> str:
+    if value is None:
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def to_tex(table: Table, notice: str) -> str:
+    """Write a booktabs tabular; a notice of what is left out becomes its last line."""
+    if not table:
+        return "% no rows\n"
+    header = list(table[0])
+    lines = [
+        rf"\begin{{tabular}}{{{'l' * len(header)}}}",
+        r"\toprule",
+        " & ".join(name if name.startswith("$") else tex(name) for name in header) + r" \\",
+        r"\midrule",
+        *(" & ".join(tex(_number(value)) for value in row.values()) + r" \\" for row in table),
+        r"\bottomrule",
+    ]
+    if notice:
+        lines.append(rf"\multicolumn{{{len(header)}}}{{l}}{{\footnotesize {tex(notice)}}} \\")
+    return "\n".join([*lines, r"\end{tabular}", ""])
+
+
+TEX = {ord(c): rf"\{c}" for c in "&%$#_{}"} | {
+    ord("\\"): r"\textbackslash{}",
+    ord("~"): r"\textasciitilde{}",
+    ord("^"): r"\textasciicircum{}",
+    ord("–"): "--",
+}
+
+
+def tex(text: str) -> str:
+    """Escape text for LaTeX."""
+    return text.translate(TEX)

@@ -1,0 +1,66 @@
+"""The paper: the built tables, figures and values of one grid, set by typst."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from bench.errors import RequestError, WorldError
+from bench.records import write_atomic
+from bench.report import values
+from bench.report.load import Results
+
+SOURCE = Path(__file__).resolve().parents[2] / "paper" / "paper.typ"
+"""The paper's source in this checkout."""
+
+
+def build(results: Results, out_dir: Path) -> list[Path]:
+    """Write ``values.json``, ``values.tex`` and ``paper.pdf`` in ``out_dir``.
+
+    The tables and figures must have been built there.
+
+    Returns:
+        The paths written.
+
+    Raises:
+        RequestError: if the tables or figures are not there, or the grid is not the paper's kind.
+        WorldError: if typst warns or fails, or the disk refuses.
+    """
+    for needed in ("tables/final.csv", "figures/figure4.svg", "figures/methods.svg"):
+        if not (out_dir / needed).exists():
+            raise RequestError(
+                f"{out_dir / needed} is missing: run `hypercoop tables` and `hypercoop figures` on "
+                "the same grid first"
+            )
+    paths = values.build(results, out_dir)
+    pdf = out_dir / "paper.pdf"
+    write_atomic(pdf, compile_pdf(out_dir))
+    return [*paths, pdf]
+
+
+def compile_pdf(out_dir: Path) -> bytes:
+    """Set the paper from what lies in ``out_dir``; the same files give the same bytes.
+
+    Raises:
+        WorldError: at the first warning or error of typst.
+    """
+    import typst
+
+    root, data = location(out_dir)
+    try:
+        # The machine's own fonts are ignored: typst brings those that the paper uses.
+        content, warnings = typst.compile_with_warnings(
+            str(SOURCE), root=root, ignore_system_fonts=True, sys_inputs={"data": data}
+        )
+    except typst.TypstError as error:
+        raise WorldError(f"typst cannot set {SOURCE}: {error.message}") from error
+    if warnings:
+        raise WorldError(f"typst warns about {SOURCE}: {warnings[0].message}")
+    return bytes(content)
+
+
+def location(out_dir: Path) -> tuple[str, str]:
+    """Return typst's root, above the source and the grid's files, and where in it these are."""
+    data = out_dir.resolve()
+    root = Path(os.path.commonpath([SOURCE.parent, data]))
+    return str(root), f"/{data.relative_to(root).as_posix()}"

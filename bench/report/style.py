@@ -1,0 +1,89 @@
+"""One look for every figure, in print and on screen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from bench.report.aggregate import Cell
+from bench.report.load import Outcome, counts
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's palette, safe for the colour-blind.
+BLUE, ORANGE, VERMILION, GREEN = "#0072B2", "#E69F00", "#D55E00", "#009E73"
+PURPLE, SKY, BLACK = "#CC79A7", "#56B4E9", "#000000"
+GREY = "0.35"
+
+STYLE = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib: no machine draws it differently
+    "font.size": 8,
+    "axes.titlesize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "lines.linewidth": 1.3,
+    "legend.frameon": False,
+    "text.parse_math": False,  # a name is not mathematics
+    "svg.hashsalt": "hypercoop",
+    "svg.fonttype": "path",
+    "savefig.dpi": 200,
+}
+TEXT_WIDTH = 7.0  # inches
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Make an empty figure; ``width`` and ``height`` in inches."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def metric_label(metric: str) -> str:
+    """Name a metric on an axis."""
+    return f"{metric.replace('_', ' ')} per episode"
+
+
+def oracle_line(ax: Axes, oracle: float | None, *, across: bool = True) -> None:
+    """Draw the oracle's score, labelled, across the panel; or upright, if scores run along x."""
+    if oracle is None:
+        ax.text(0.98, 0.97, "oracle: no record", transform=ax.transAxes, ha="right", va="top")
+        return
+    if across:
+        ax.axhline(oracle, color=GREY, linewidth=0.8, linestyle=":")
+        at, ha, offset = (0.99, oracle), "right", (0, 2)
+    else:
+        ax.axvline(oracle, color=GREY, linewidth=0.8, linestyle=":")
+        at, ha, offset = (oracle, 0.02), "left", (2, 0)
+    ax.annotate(
+        f"oracle {oracle:.1f}",
+        at,
+        offset,
+        xycoords=("axes fraction", "data") if across else ("data", "axes fraction"),
+        textcoords="offset points",
+        ha=ha,
+        size=6.5,
+        color=GREY,
+    )
+
+
+def incomplete(cells: Iterable[Cell]) -> str:
+    """Say how many of the runs that belong in a figure are left out and why; empty if none is."""
+    every = list(cells)
+    problems = [problem for cell in every for problem in cell.problems]
+    if not problems:
+        return ""
+    expected = sum(cell.expected for cell in every)
+    return f"Incomplete: {expected - len(problems)} of {expected} runs ({counts(problems)})"
+
+
+def score_range(outcomes: Sequence[Outcome]) -> tuple[float, float] | None:
+    """Return the whole range that a score can have, with a margin below; none if it has no ends."""
+    if not outcomes or outcomes[0].metric != "successful_steps":
+        return None
+    horizon = outcomes[0].horizon
+    return -0.02 * horizon, horizon

@@ -1,0 +1,228 @@
+"""Tables: one CSV each for programs and plotting, and a booktabs .tex beside it for papers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bench import stats
+from bench.records import write_atomic
+from bench.report.aggregate import Overall, Row, overall, rows
+from bench.report.curves import CURVES, letter, panels
+from bench.report.formats import Table, Value, shown, shown_rank, to_csv, to_tex
+from bench.report.load import KINDS, Results
+from bench.stats import Estimate
+
+
+def build(results: Results, out_dir: Path) -> list[Path]:
+    """Write every table below ``out_dir/tables``.
+
+    Returns:
+        The paths written.
+
+    Raises:
+        WorldError: if the disk refuses.
+    """
+    table, standings = rows(results), overall(results)
+    notice = results.notice()
+    files = {
+        "table1.csv": to_csv(table1(table)),
+        "table1.tex": to_tex(table1(table), notice),
+        "final.csv": to_csv([_final(row) for row in table]),
+        "final.tex": to_tex([_final_tex(row) for row in table], notice),
+        "costs.csv": to_csv(costs(table)),
+        "costs.tex": to_tex([_shown(entry) for entry in costs(table)], notice),
+        "methods.csv": to_csv(methods(standings)),
+        "methods.tex": to_tex(_methods_tex(standings), notice),
+        "improvements.csv": to_csv(improvements(standings)),
+        "improvements.tex": to_tex(_improvements_tex(standings), notice),
+        "learning_curves.csv": to_csv(learning_curves(table)),
+        "problems.csv": to_csv(
+            [{"run": p.key, "kind": p.kind, "reason": p.reason} for p in results.problems],
+            ["run", "kind", "reason"],
+        ),
+    }
+    paths = []
+    for name, text in files.items():
+        paths.append(out_dir / "tables" / name)
+        write_atomic(paths[-1], text.encode())
+    return paths
+
+
+def table1(table: list[Row]) -> Table:
+    """Table 1: what the curves of Figure 4 are, and how many runs each has over all N."""
+    by_agents = next(iter(panels(table).values()), {})
+    entries: Table = []
+    for curve, (reward, sampler) in CURVES.items():
+        drawn = {N: panel[curve].cell for N, panel in by_agents.items() if curve in panel}
+        entries.append(
+            {
+                "curve": curve,
+                "reward": reward,
+                "sampler": sampler,
+                "agents": " ".join(map(str, drawn)),
+                "runs": sum(len(cell.outcomes) for cell in drawn.values()),
+                "expected": sum(cell.expected for cell in drawn.values()),
+            }
+        )
+    return entries
+
+
+def _final(row: Row) -> dict[str, Value]:
+    c, cell = row.cell.config, row.cell
+    return {
+        "experiment": cell.experiment,
+        "task": c.task,
+        "task_options": cell.setting.world.options,
+        "method": c.method,
+        "reward": c.reward,
+        "sampler": c.sampler,
+        "agents": c.agents,
+        "episodes": c.episodes,
+        "runs": len(cell.outcomes),
+        "expected": cell.expected,
+        **{kind: cell.count(kind) for kind in KINDS},
+        "metric": cell.outcomes[0].metric if cell.outcomes else None,
+        **_interval("iqm", row.score),
+        "mean": row.mean,
+        "std": row.std,
+        "any_success": row.any_success,
+        **_interval("normalised", row.normalised),
+        **_cost(row),
+    }
+
+
+def _cost(row: Row) -> dict[str, Value]:
+    """Counted costs, and seconds: the only number here that two equal runs need not share."""
+    cost = row.cost
+    return {
+        "trained_parameters": cost.trained_parameters if cost else None,
+        "inference_parameters": cost.inference_parameters if cost else None,
+        "peak_parameters": cost.peak_parameters if cost else None,
+        "flops_per_update": cost.flops_per_update if cost else None,
+        "cpu_seconds": row.cpu_seconds,
+    }
+
+
+def costs(table: list[Row]) -> Table:
+    """What each method costs at each number of agents, in the first cell that has a record.
+
+    CPU seconds are those of that cell; the references, which do not learn, are left out.
+    """
+    entries: dict[tuple[str, int], dict[str, Value]] = {}
+    for row in table:
+        c = row.cell.config
+        if row.cost and not row.cell.reference and "." not in row.cell.experiment:
+            entries.setdefault(
+                (c.method, c.agents), {"method": c.method, "agents": c.agents, **_cost(row)}
+            )
+    methods = list(dict.fromkeys(method for method, _ in entries))
+    return [
+        entries[key] for key in sorted(entries, key=lambda key: (methods.index(key[0]), key[1]))
+    ]
+
+
+def methods(standings: Overall) -> Table:
+    """The methods over all common settings."""
+    return [
+        {
+            "method": s.method,
+            "rank_first": s.rank[0],
+            "rank_last": s.rank[1],
+            **_interval("normalised", s.score),
+            "settings": standings.settings,
+            "common_settings": standings.common,
+            "runs": s.runs,
+            "expected": s.expected,
+        }
+        for s in standings.standings
+    ]
+
+
+def improvements(standings: Overall) -> Table:
+    """Probability that a run of the first method beats one of the second."""
+    return [
+        {"method": a, "over": b, **_interval("probability", p)}
+        for a, b, p in standings.improvements
+    ]
+
+
+def learning_curves(table: list[Row]) -> Table:
+    """What the learning curves are drawn from: IQM and band at every evaluation."""
+    entries: Table = []
+    for row in table:
+        c, cell = row.cell.config, row.cell
+        if cell.reference or not cell.outcomes:
+            continue
+        point, lo, hi = stats.curve_band(cell.curves)
+        first = cell.outcomes[0]
+        for k in range(len(point)):
+            entries.append(
+                {
+                    "experiment": cell.experiment,
+                    "method": c.method,
+                    "reward": c.reward,
+                    "sampler": c.sampler,
+                    "agents": c.agents,
+                    "curve": letter(row),
+                    "runs": len(cell.outcomes),
+                    "expected": cell.expected,
+                    "episode": int(first.episode[k]),
+                    "updates": int(first.updates[k]),
+                    "iqm": float(point[k]),
+                    "iqm_lo": None if lo is None else float(lo[k]),
+                    "iqm_hi": None if hi is None else float(hi[k]),
+                }
+            )
+    return entries
+
+
+def _interval(name: str, found: Estimate | None) -> dict[str, Value]:
+    return {
+        name: found.point if found else None,
+        f"{name}_lo": found.lo if found else None,
+        f"{name}_hi": found.hi if found else None,
+    }
+
+
+# -- for LaTeX -------------------------------------------------------------------------------------
+
+
+def _final_tex(row: Row) -> dict[str, Value]:
+    c = row.cell.config
+    return {
+        "experiment": row.cell.experiment,
+        "method": c.method,
+        "reward": c.reward,
+        "sampler": c.sampler,
+        "$N$": c.agents,
+        "runs": row.cell.label(),
+        "IQM [95%]": shown(row.score),
+        "normalised [95%]": shown(row.normalised),
+        "any success": None if row.any_success is None else f"{row.any_success:.3f}",
+    }
+
+
+def _methods_tex(standings: Overall) -> Table:
+    return [
+        {
+            "method": s.method,
+            "rank": shown_rank(s.rank),
+            "normalised IQM [95%]": shown(s.score),
+            "runs": f"{s.runs}/{s.expected}",
+        }
+        for s in standings.standings
+    ]
+
+
+def _improvements_tex(standings: Overall) -> Table:
+    return [
+        {"method": a, "over": b, "probability [95%]": shown(p)}
+        for a, b, p in standings.improvements
+    ]
+
+
+def _shown(entry: dict[str, Value]) -> dict[str, Value]:
+    return {
+        name.replace("_", " "): f"{value:,}" if isinstance(value, int) else value
+        for name, value in entry.items()
+    }

@@ -1,0 +1,210 @@
+"""Every number in the paper's prose: ``values.json`` for the paper, ``values.tex`` for LaTeX."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from bench import stats
+from bench.errors import RequestError
+from bench.records import write_atomic
+from bench.report.aggregate import Row, overall, rows, world
+from bench.report.claims import FLOOR, LEARNED, Curve, claims, judge
+from bench.report.curves import CURVES, FIGURE4, panels
+from bench.report.formats import tex
+from bench.report.load import KINDS, Results
+from bench.stats import Estimate
+
+LISTED = 12
+"""Problems that the paper names; ``tables/problems.csv`` has them all."""
+
+
+DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+"""LaTeX allows no digit in a macro's name."""
+
+
+def cover_probability(radius: float, side: float = 2.0) -> float:
+    """Probability that two points drawn uniformly from a square lie within ``radius``.
+
+    The integral of the overlap of the square with itself shifted, over the shifts of a disc:
+    pi s^2 - 8/3 s^3 + 1/2 s^4 with s = radius / side <= 1 (the distribution of the distance of two
+    random points in a square; Philip 2007, "The probability distribution of the distance between
+    two random points in a box").
+
+    Raises:
+        ValueError: if the radius exceeds the side, where the formula ends.
+    """
+    s = radius / side
+    if not 0 <= s <= 1:
+        raise ValueError(f"radius {radius} must lie in [0, {side}]")
+    return math.pi * s**2 - 8 / 3 * s**3 + s**4 / 2
+
+
+def discovery_rate(agents: int, radius: float) -> float:
+    """Probability that N agents and N targets, all placed uniformly, are a full unique cover.
+
+    N! q^N: each of the N! assignments has probability q^N exactly, and two of them hold together
+    so rarely that the sum over them, an upper bound, is close.
+    """
+    return math.factorial(agents) * cover_probability(radius) ** agents
+
+
+def build(results: Results, out_dir: Path) -> list[Path]:
+    """Write ``values.json`` and ``values.tex`` in ``out_dir``.
+
+    Returns:
+        The paths written.
+
+    Raises:
+        RequestError: if the grid has no curve of Figure 4 to write about.
+        WorldError: if the disk refuses.
+    """
+    found = values(results)
+    paths = [out_dir / "values.json", out_dir / "values.tex"]
+    write_atomic(paths[0], (json.dumps(found, indent=1, sort_keys=True) + "\n").encode())
+    write_atomic(paths[1], macros(found).encode())
+    return paths
+
+
+def values(results: Results) -> dict[str, Any]:
+    """Compute what the paper says: single ``numbers`` by name, and lists for its tables."""
+    table = rows(results)
+    methods = panels(table)
+    if not methods:
+        raise RequestError(
+            f"grid {results.grid.name} has no experiment '{FIGURE4}' with the rewards and samplers "
+            "of the source paper's Figure 4, which the paper reports"
+        )
+    method, by_agents = next(iter(methods.items()))
+    example = next(iter(next(iter(by_agents.values())).values()))
+    if example.cell.config.task != "coop-nav":
+        raise RequestError(
+            f"grid {results.grid.name}: experiment '{FIGURE4}' has task "
+            f"{example.cell.config.task}, and the paper reports coop-nav"
+        )
+    curves = {N: [judge(k, row) for k, row in panel.items()] for N, panel in by_agents.items()}
+    standings = overall(results)
+    return {
+        "numbers": {
+            **_grid_numbers(results, example),
+            "method": method,
+            "common-settings": standings.settings,
+        },
+        "complete": results.complete,
+        "kinds": {kind: sum(p.kind == kind for p in results.problems) for kind in KINDS},
+        "problems": [str(problem) for problem in results.problems[:LISTED]],
+        "curves": [{"letter": k, "reward": r, "sampler": s} for k, (r, s) in CURVES.items()],
+        "teams": [
+            _team(N, curves[N], next(iter(panel.values()))) for N, panel in by_agents.items()
+        ],
+        "claims": claims(curves, table),
+        "methods": list(
+            dict.fromkeys(row.cell.config.method for row in table if not row.cell.reference)
+        ),
+    }
+
+
+def _grid_numbers(results: Results, example: Row) -> dict[str, str | int | float]:
+    """Settings of the grid, as the runs of Figure 4 have them."""
+    c = example.cell.config
+    options = json.loads(world(c).options)
+    horizon = options["horizon"]
+    return {
+        "grid": results.grid.name,
+        "title": results.grid.title,
+        "runs-expected": len(results.expected),
+        "runs-used": len(results.outcomes),
+        "runs-left-out": len(results.problems),
+        "seeds": example.cell.expected,
+        "task": c.task,
+        "dynamics": options["dynamics"],
+        "radius": options["radius"],
+        "horizon": horizon,
+        "targets": options["targets"],
+        "episodes": c.episodes,
+        "env-steps": c.episodes * horizon,
+        "updates": c.episodes * horizon // c.steps_per_update,
+        "steps-per-update": c.steps_per_update,
+        "parallel": c.parallel,
+        "batch": c.batch,
+        "buffer": c.buffer,
+        "hidden": " × ".join(map(str, c.hidden)),
+        "actor-lr": c.actor_lr,
+        "critic-lr": c.critic_lr,
+        "gamma": c.gamma,
+        "tau": c.tau,
+        "noise-start": c.noise_start,
+        "noise-end": c.noise_end,
+        "per-alpha": c.per_alpha,
+        "per-beta": c.per_beta,
+        "evaluations": c.evaluations,
+        "evaluation-episodes": c.evaluation_episodes,
+        "absolute-episodes": c.absolute_episodes,
+        "replicates": stats.REPLICATES,
+        "min-seeds": stats.MIN_SEEDS,
+        "learned-share": LEARNED,
+        "floor-share": FLOOR,
+        "cover-probability": float(f"{cover_probability(options['radius']):.6g}"),
+    }
+
+
+def _team(agents: int, curves: list[Curve], example: Row) -> dict[str, Any]:
+    """What the paper says of one number of agents."""
+    c = example.cell.config
+    options = json.loads(world(c).options)
+    rate = discovery_rate(agents, options["radius"])
+    reference = example.reference
+    return {
+        "agents": agents,
+        "rate": _short(rate),
+        "expected-successes": _short(rate * c.episodes * options["horizon"]),
+        "oracle": _short(reference.oracle),
+        "random": _short(reference.random),
+        "curves": [
+            {
+                "letter": curve.letter,
+                "runs": len(curve.row.cell.outcomes),
+                "expected": curve.row.cell.expected,
+                **_estimate(curve.row.score),
+                "normalised": _estimate(curve.row.normalised)["iqm"],
+                "any-success": _short(curve.row.any_success),
+                "meets": curve.meets,
+                "above-random": curve.above_random,
+                "outcome": curve.outcome,
+            }
+            for curve in curves
+        ],
+    }
+
+
+def _estimate(found: Estimate | None) -> dict[str, float | None]:
+    if found is None:
+        return {"iqm": None, "lo": None, "hi": None}
+    return {"iqm": _short(found.point), "lo": _short(found.lo), "hi": _short(found.hi)}
+
+
+def _short(value: float | None) -> float | None:
+    """Round to 6 significant digits: the last bits of a sum are not for print."""
+    return None if value is None else float(f"{value:.6g}")
+
+
+def macros(found: dict[str, Any]) -> str:
+    r"""Write the numbers as LaTeX macros: ``runs-used`` is ``\hcRunsUsed``.
+
+    Those of a number of agents and of a curve have both in their names, in words:
+    ``\hcNTwoOracle``, ``\hcNTwoAIqm``.
+    """
+    every = dict(found["numbers"])
+    for team in found["teams"]:
+        name = "n-" + "-".join(DIGITS[int(digit)] for digit in str(team["agents"]))
+        every |= {f"{name}-{key}": team[key] for key in ("oracle", "random", "expected-successes")}
+        for curve in team["curves"]:
+            every |= {f"{name}-{curve['letter']}-{key}": curve[key] for key in ("iqm", "lo", "hi")}
+    lines = ["% Numbers of the paper: \\input this file, then write e.g. \\hcRunsUsed.\n"]
+    for name, value in every.items():
+        camel = "".join(part.capitalize() for part in name.split("-"))
+        text = "--" if value is None else tex(str(value))
+        lines.append(f"\\newcommand{{\\hc{camel}}}{{{text}}}\n")
+    return "".join(lines)
