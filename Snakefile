@@ -40,4 +40,4 @@ rule all:
         rules.figures.output,
         rules.tables.output,
         rules.leaderboard.output,
-        rules.paper.output,
+        rules.paper.output if IS_PAPER else [],

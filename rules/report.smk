@@ -4,6 +4,10 @@ RECORDS = [f"{RESULTS}/runs/{key}.json" for key in RUNS]
 if config.get("partial"):
     RECORDS = [path for path in RECORDS if Path(path).exists()]
 
+# The source paper's figure, and the paper about it, need the experiment of that name.
+IS_PAPER = "figure4" in GRID.experiments
+FIGURES = ["methods", "figure4"] if IS_PAPER else ["methods"]
+
 
 rule tables:
     input:
@@ -11,20 +15,26 @@ rule tables:
     output:
         f"{RESULTS}/tables/final.csv",
         f"{RESULTS}/tables/table1.csv",
+        f"{RESULTS}/tables/problems.csv",
     log:
         f"{RESULTS}/logs/tables.log",
     params:
         grid=str(GRID_FILE),
     shell:
-        "hypercoop tables --grid {params.grid} > {log} 2>&1"
+        # Here, once, what is wrong with the records also goes to the user.
+        "hypercoop tables --grid {params.grid} 2> {log} > /dev/null || failed=1; "
+        'cat {log} >&2; [ -z "${{failed:-}}" ]'
 
 
 rule figures:
     input:
         RECORDS,
     output:
-        f"{RESULTS}/figures/figure4.svg",
-        f"{RESULTS}/figures/figure4.png",
+        collect(
+            f"{RESULTS}/figures/{{name}}.{{ending}}",
+            name=FIGURES,
+            ending=["svg", "png"],
+        ),
     log:
         f"{RESULTS}/logs/figures.log",
     params:
@@ -51,9 +61,11 @@ rule paper:
         RECORDS,
         rules.tables.output,
         rules.figures.output,
-        "paper/paper.typ",
+        [f"paper/{name}" for name in ("paper.typ", "data.typ", "style.typ", "refs.bib")],
     output:
         f"{RESULTS}/paper.pdf",
+        f"{RESULTS}/values.json",
+        f"{RESULTS}/values.tex",
     log:
         f"{RESULTS}/logs/paper.log",
     params:
