@@ -104,12 +104,18 @@ class Record(Strict):
         for series in (self.evaluation.mean, self.evaluation.std):
             if any(len(values) != points for values in series.values()):
                 raise ValueError("evaluation series differ in length")
+            if not all(math.isfinite(value) for values in series.values() for value in values):
+                raise ValueError("evaluation series hold a NaN or infinity")
+        if self.score not in self.evaluation.mean:
+            raise ValueError(f"evaluation lacks the score '{self.score}'")
         if any(len(values) != len(self.training.episode) for values in self.training.mean.values()):
             raise ValueError("training series differ in length")
         if self.status == "complete":
             if self.final is None or self.absolute is None:
                 raise ValueError("a complete run must have final and absolute evaluations")
             for assessment in (self.final, self.absolute):
+                if self.score not in assessment.raw:
+                    raise ValueError(f"an assessment lacks the score '{self.score}'")
                 for name, values in assessment.raw.items():
                     if not values or not all(map(math.isfinite, values)):
                         raise ValueError(f"non-finite or missing raw values of {name}")
