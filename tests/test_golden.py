@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import TINY
+from small import TINY
 
 from bench.config import RunConfig, behaviour, resolve
 from bench.train import train

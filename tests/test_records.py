@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import tiny
+from small import tiny
 
 from bench import records
 from bench.errors import WorldError

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import TINY, tiny
+from small import TINY, tiny
 
 from bench import records
 from bench.checkpoint import Checkpoint

@@ -1,0 +1,27 @@
+"""Small runs, shared by tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bench.config import RunConfig, resolve
+
+TINY: dict[str, Any] = {
+    "agents": 2,
+    "task_options": {"dynamics": "first-order", "radius": 0.3},
+    "episodes": 60,
+    "parallel": 10,
+    "steps_per_update": 20,
+    "batch": 16,
+    "hidden": [16, 16],
+    "buffer": 900,
+    "evaluations": 4,
+    "evaluation_episodes": 4,
+    "absolute_episodes": 8,
+}
+"""A run of a second or two whose ring of 900 transitions wraps."""
+
+
+def tiny(**values: Any) -> RunConfig:
+    """Return a tiny run's configuration."""
+    return resolve(TINY, values)
