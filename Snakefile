@@ -19,8 +19,9 @@ container: "docker://hypercoop:0.1.0"
 # The commands of the environment that runs Snakemake, whether it is activated or not.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
-GRID_FILE = (
-    workflow.configfiles[0] if workflow.configfiles else Path("config/quick.yaml")
+# Relative, so that moving the folder makes nothing stale.
+GRID_FILE = os.path.relpath(
+    workflow.configfiles[0] if workflow.configfiles else "config/quick.yaml"
 )
 try:
     GRID = load_grid(Path(GRID_FILE))

@@ -19,7 +19,7 @@ rule tables:
     log:
         f"{RESULTS}/logs/tables.log",
     params:
-        grid=str(GRID_FILE),
+        grid=GRID_FILE,
     shell:
         # Here, once, what is wrong with the records also goes to the user.
         "hypercoop tables --grid {params.grid} 2> {log} > /dev/null || failed=1; "
@@ -38,7 +38,7 @@ rule figures:
     log:
         f"{RESULTS}/logs/figures.log",
     params:
-        grid=str(GRID_FILE),
+        grid=GRID_FILE,
     shell:
         "hypercoop figures --grid {params.grid} > {log} 2>&1"
 
@@ -51,7 +51,7 @@ rule leaderboard:
     log:
         f"{RESULTS}/logs/leaderboard.log",
     params:
-        grid=str(GRID_FILE),
+        grid=GRID_FILE,
     shell:
         "hypercoop leaderboard --grid {params.grid} > {log} 2>&1"
 
@@ -69,6 +69,6 @@ rule paper:
     log:
         f"{RESULTS}/logs/paper.log",
     params:
-        grid=str(GRID_FILE),
+        grid=GRID_FILE,
     shell:
         "hypercoop paper --grid {params.grid} > {log} 2>&1"

@@ -24,6 +24,6 @@ rule train:
         runtime=60,
     params:
         fingerprint=lambda wildcards: fingerprint(wildcards.key),
-        grid=str(GRID_FILE),
+        grid=GRID_FILE,
     shell:
         "hypercoop train --grid {params.grid} --run {wildcards.key} --threads {threads} 2> {log}"

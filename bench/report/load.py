@@ -145,8 +145,6 @@ def _read(path: Path, key: str, run: Run) -> Outcome | Problem:
         return Problem(key, "stale", f"made by {was}; now {now}")
     if record.status == "diverged" or record.absolute is None:
         return Problem(key, "diverged", record.reason or "no reason recorded")
-    if record.score not in record.absolute.raw or record.score not in record.evaluation.mean:
-        return Problem(key, "invalid", f"no values of its score, {record.score}")
     return _outcome(record, record.absolute)
 
 

@@ -1,0 +1,191 @@
+"""The whole line: from a grid to the paper by Snakemake, killed on the way and started again."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+PARTS = ("Snakefile", "rules", "config", "profiles", "paper", "bench", "baselines")
+GRID = {
+    "name": "tiny",
+    "title": "A tiny grid",
+    "defaults": {
+        "task_options": {"dynamics": "first-order", "radius": 0.3},
+        **{"episodes": 400, "parallel": 20, "steps_per_update": 10, "batch": 32},
+        **{"hidden": [16, 16], "evaluations": 4, "absolute_episodes": 20},
+    },
+    "experiments": {
+        "references": {
+            "question": "?",
+            "methods": ["oracle", "random"],
+            "agents": [2],
+            "seeds": [0],
+        },
+        "figure4": {
+            "question": "?",
+            "methods": ["ps-maddpg"],
+            "rewards": ["group-goal", "summed-individual"],
+            "samplers": ["uniform", "prioritized"],
+            "agents": [2],
+            "seeds": [0],
+        },
+    },
+}
+REPORTS = (
+    *("tables/final.csv", "figures/figure4.svg", "figures/figure4.png"),
+    *("leaderboard/index.html", "paper.pdf", "values.json"),
+)
+
+
+class Sandbox:
+    """A copy of the workflow with a tiny grid, so that nothing is written to the checkout."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir()
+        for part in PARTS:
+            source = ROOT / part
+            (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / part)
+        (folder / "config" / "tiny.yaml").write_text(yaml.safe_dump(GRID))
+        self.results = folder / "results" / "tiny"
+
+    def command(self, *more: str) -> dict[str, Any]:
+        words = ["-m", "snakemake", "--configfile", "config/tiny.yaml", "--cores", "2", *more]
+        return {
+            "args": [sys.executable, *words],
+            "cwd": self.folder,
+            "env": {**os.environ, "PYTHONPATH": str(self.folder)},
+            "text": True,
+        }
+
+    def run(self, *more: str) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(**self.command(*more), capture_output=True)
+        assert done.returncode == 0, done.stderr
+        return done
+
+    def records(self) -> dict[str, Path]:
+        runs = self.results / "runs"
+        found = [p for p in runs.rglob("*.json") if not p.name.startswith(".tmp")]
+        return {str(path.relative_to(runs)): path for path in found}
+
+    def deterministic(self) -> dict[str, Any]:
+        found = {}
+        for name, path in self.records().items():
+            found[name] = json.loads(path.read_text())
+            del found[name]["provenance"]
+        return found
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
+    """A sandbox whose grid has run through."""
+    sandbox = Sandbox(tmp_path_factory.mktemp("workflow") / "whole")
+    sandbox.run()
+    return sandbox
+
+
+def test_one_command_builds_everything(whole: Sandbox) -> None:
+    assert len(whole.records()) == 6
+    for report in REPORTS:
+        assert (whole.results / report).stat().st_size > 0
+    assert "Nothing to be done" in whole.run().stderr
+
+
+def test_killed_and_started_again_it_ends_in_the_same_records(
+    whole: Sandbox, tmp_path: Path
+) -> None:
+    """Once only Snakemake is killed, its jobs going on; once everything."""
+    sandbox = Sandbox(tmp_path / "killed")
+    finished: dict[str, int] = {}
+    for only_snakemake in (True, False):
+        process = subprocess.Popen(
+            **sandbox.command(),
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + 120
+        while len(sandbox.records()) < len(finished) + 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(1.5)  # into the next runs
+        assert process.poll() is None, "it ended before it could be killed"
+        finished = {name: path.stat().st_mtime_ns for name, path in sandbox.records().items()}
+        if only_snakemake:
+            process.kill()
+        else:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    sandbox.run()
+    assert sandbox.deterministic() == whole.deterministic()
+    for name, stamp in finished.items():
+        assert sandbox.records()[name].stat().st_mtime_ns == stamp, f"{name} was trained again"
+    for report in ("tables/learning_curves.csv", "figures/figure4.svg", "figures/figure4.png"):
+        assert (sandbox.results / report).read_bytes() == (whole.results / report).read_bytes()
+
+
+def test_a_fresh_clone_with_records_trains_nothing(whole: Sandbox, tmp_path: Path) -> None:
+    clone = Sandbox(tmp_path / "clone")
+    shutil.copytree(whole.results / "runs", clone.results / "runs")
+    planned = clone.run("-n").stdout
+    assert re.search(r"^paper +1$", planned, re.MULTILINE)
+    assert not re.search(r"^train +[0-9]", planned, re.MULTILINE)
+    clone.run()
+    for report in REPORTS:
+        assert (clone.results / report).read_bytes() == (whole.results / report).read_bytes()
+
+
+def test_a_missing_and_a_damaged_record_are_named_and_the_rest_is_built(
+    whole: Sandbox, tmp_path: Path
+) -> None:
+    clone = Sandbox(tmp_path / "clone")
+    shutil.copytree(whole.results / "runs", clone.results / "runs")
+    missing, damaged = sorted(name for name in clone.records() if "figure4" in name)[:2]
+    clone.records()[missing].unlink()
+    path = clone.records()[damaged]
+    path.write_bytes(path.read_bytes()[:1000])
+    done = clone.run("--config", "partial=true")
+    for name, kind in ((missing, "missing"), (damaged, "invalid")):
+        assert f"{name.removesuffix('.json')}: {kind}" in done.stderr
+    for report in REPORTS:
+        assert (clone.results / report).exists()
+    assert missing not in clone.records()
+
+
+def test_a_changed_setting_retrains_what_it_touches_and_nothing_else(
+    whole: Sandbox, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(whole.folder, copy)
+    grid = json.loads(json.dumps(GRID))
+    grid["experiments"]["references"]["settings"] = {"absolute_episodes": 21}
+    (copy / "config" / "tiny.yaml").write_text(yaml.safe_dump(grid))
+    sandbox = Sandbox.__new__(Sandbox)
+    sandbox.folder, sandbox.results = copy, copy / "results" / "tiny"
+    before = {name: path.stat().st_mtime_ns for name, path in sandbox.records().items()}
+    sandbox.run()
+    after = {name: path.stat().st_mtime_ns for name, path in sandbox.records().items()}
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {name for name in before if name.startswith("references")}
+
+
+def test_a_wrong_grid_is_refused_when_it_is_read(tmp_path: Path) -> None:
+    sandbox = Sandbox(tmp_path / "wrong")
+    grid = json.loads(json.dumps(GRID))
+    grid["experiments"]["figure4"]["rewards"] = ["group-gaol"]
+    (sandbox.folder / "config" / "tiny.yaml").write_text(yaml.safe_dump(grid))
+    done = subprocess.run(**sandbox.command(), capture_output=True)
+    assert done.returncode != 0
+    assert "did you mean 'group-goal'" in done.stderr
+    assert "Traceback" not in done.stderr
