@@ -1,6 +1,7 @@
 # One workflow for every grid: `snakemake` builds the quick grid, `snakemake --configfile
 # config/paper.yaml` another.  Data flows one way: grid -> records -> reports -> paper.
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -17,7 +18,7 @@ container: "docker://hypercoop:0.1.0"
 
 
 # The commands of the environment that runs Snakemake, whether it is activated or not.
-os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+shell.prefix(f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")
 
 # Relative, so that moving the folder makes nothing stale.
 GRID_FILE = os.path.relpath(

@@ -14,7 +14,16 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from bench.config import Name, Positive, RunConfig, Strict, read_yaml, resolve, validate
+from bench.config import (
+    Name,
+    Positive,
+    RunConfig,
+    Strict,
+    behaviour,
+    read_yaml,
+    resolve,
+    validate,
+)
 from bench.errors import RequestError
 
 
@@ -78,6 +87,11 @@ class Run:
             f"{self.experiment}/{c.method.replace(':', '.')}/{c.reward}-{c.sampler}"
             f"/n{c.agents}/seed{c.seed}"
         )
+
+    @property
+    def fingerprint(self) -> list[Any]:
+        """What makes a record stale when it changes: configuration and behaviour versions."""
+        return [self.config.digest, behaviour(self.config)]
 
 
 def load_grid(path: Path) -> Grid:

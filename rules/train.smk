@@ -1,12 +1,5 @@
 # Training: one job a run.  The rule has no input files, so committed records are never retrained
 # because of a file's date; what makes a record stale is in `params`.
-from bench.config import behaviour
-
-
-def fingerprint(key):
-    """Configuration and behaviour versions of a run: when they change, it is trained again."""
-    run = RUNS[key]
-    return [run.config.digest, behaviour(run.config)]
 
 
 rule train:
@@ -23,7 +16,7 @@ rule train:
         mem_mb=1500,
         runtime=60,
     params:
-        fingerprint=lambda wildcards: fingerprint(wildcards.key),
+        fingerprint=lambda wildcards: RUNS[wildcards.key].fingerprint,
         grid=GRID_FILE,
     shell:
         "hypercoop train --grid {params.grid} --run {wildcards.key} --threads {threads} 2> {log}"

@@ -15,7 +15,7 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 from torch import Tensor
 
-from bench import watch
+from bench import scene, watch
 from bench.errors import RequestError, WorldError
 from bench.random import Random
 from bench.tasks.coop_nav import CoopNav
@@ -89,7 +89,7 @@ def test_agents_are_drawn_where_they_are() -> None:
     task = make(1)
     target = [[0.9, -0.9]]
     middle, right, up = (
-        centre(watch.picture(task, state([place], target))[:300], watch.COLOURS[0])
+        centre(scene.picture(task, state([place], target))[:300], scene.COLOURS[0])
         for place in ([0.0, 0.0], [0.5, 0.0], [0.0, 0.5])
     )
     assert right[0] - middle[0] > 40
@@ -99,10 +99,10 @@ def test_agents_are_drawn_where_they_are() -> None:
 
 
 def test_targets_have_their_true_radius_and_turn_green_with_success() -> None:
-    green = np.array(to_rgb(watch.SUCCESS)) * 255
+    green = np.array(to_rgb(scene.SUCCESS)) * 255
 
     def width(radius: float) -> int:
-        picture = watch.picture(make(1, radius=radius), state([[0.0, 0.0]], [[0.0, 0.0]]))
+        picture = scene.picture(make(1, radius=radius), state([[0.0, 0.0]], [[0.0, 0.0]]))
         _, columns = np.nonzero(np.abs(picture - green).max(-1) < 3)
         return int(columns.max() - columns.min())
 
@@ -110,7 +110,7 @@ def test_targets_have_their_true_radius_and_turn_green_with_success() -> None:
     # The axes' range grows with the radius, so a doubled radius is a little less than double.
     assert 1.6 < width(0.4) / width(0.2) < 2.0
     for agent, expected in (([0.0, 0.05], True), ([0.5, 0.5], False)):
-        picture = watch.picture(make(1), state([agent], [[0.0, 0.0]]))
+        picture = scene.picture(make(1), state([agent], [[0.0, 0.0]]))
         assert (np.abs(picture - green).max(-1) < 3).any() == expected
 
 
@@ -125,7 +125,7 @@ def test_a_path_grows_in_the_animation(tmp_path: Path) -> None:
             frames.append(np.asarray(gif.convert("RGB"))[:300])
     assert len(frames) == 7
     for frame in frames:
-        centre(frame, watch.COLOURS[0])  # in its true colour, on white
+        centre(frame, scene.COLOURS[0])  # in its true colour, on white
         assert frame[0, 0].tolist() == [255, 255, 255]
     assert not any(np.array_equal(a, b) for a, b in itertools.pairwise(frames))
 

@@ -177,6 +177,6 @@ class TaskEnv(ParallelEnv):  # type: ignore[misc]  # pettingzoo's generics are u
         """
         if self.render_mode is None:
             return None
-        from bench.watch import picture
+        from bench.scene import picture
 
         return picture(self.task, self._current()[:, 0])
