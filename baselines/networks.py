@@ -142,38 +142,57 @@ def initial_layers(
     return values
 
 
-def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Apply one layer, x W + b.
+def affine(x: Tensor, matrix: Tensor, bias: Tensor) -> Tensor:
+    """Apply one layer to K groups of rows, x W + b.
 
-    Where the agents share W (G = 1) they are merged into the batch, one product; where each has
-    its own (G = N), one batched product.
+    Where the agents share W (K = R) they are merged into the rows, one product per replica; where
+    each has its own (K = R N), one batched product.
 
     Args:
-        x: [R, N, B, in], or those rows in any grouping [R * G, (N / G) * B, in].
-        weight: [R, G, in, out].
-        bias: [R, G', 1, out], its G' 1 or N whatever G is.
+        x: [K, M, in].
+        matrix: [K, in, out].
+        bias: [K', 1, out], K' a multiple of K: finer groups of the same rows.
 
     Returns:
-        [R * max(G, G'), rows, out].
+        [K', M K / K', out].
     """
-    R, G, fan_in, fan_out = weight.shape
-    rows, matrix = x.reshape(R * G, -1, fan_in), weight.reshape(R * G, fan_in, fan_out)
-    if bias.shape[1] == G and fan_out >= NARROW:
-        return torch.baddbmm(bias.reshape(R * G, 1, fan_out), rows, matrix)
-    if fan_out == 1:
+    out = matrix.shape[2]
+    if out >= NARROW and len(bias) == len(matrix):
+        return torch.baddbmm(bias, x, matrix)
+    if out == 1:
         # Onto one column BLAS rounds differently alone than in a fleet; this does not.
-        y = (rows * matrix.mT).sum(-1, keepdim=True)
-    elif fan_out < NARROW:
-        y = torch.bmm(matrix.mT, rows.mT).mT
+        y = (x * matrix.mT).sum(-1, keepdim=True)
+    elif out < NARROW:
+        y = torch.bmm(matrix.mT, x.mT).mT
     else:
-        y = torch.bmm(rows, matrix)
-    return y.reshape(R * bias.shape[1], -1, fan_out) + bias.reshape(-1, 1, fan_out)
+        y = torch.bmm(x, matrix)
+    return y.reshape(len(bias), -1, out) + bias
 
 
 def mlp(layers: Weights, x: Tensor) -> Tensor:
     """Apply a ReLU network, the last layer without: [R, N, B, in] -> [R, N, B, out]."""
-    output: Tensor = _MLP.apply(x, *itertools.chain.from_iterable(layers))  # type: ignore[no-untyped-call]
+    parts = list(itertools.chain.from_iterable(layers))
+    if not torch.is_grad_enabled():
+        return _forward(x, parts)[0]
+    output: Tensor = _MLP.apply(x, *parts)  # type: ignore[no-untyped-call]
     return output
+
+
+def _forward(x: Tensor, parts: Sequence[Tensor]) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+    """Return the output, and each layer's matrix [K, in, out] and input [K, M, in]."""
+    lead = x.shape[:3]
+    matrices: list[Tensor] = []
+    inputs: list[Tensor] = []
+    for weight, bias in zip(parts[::2], parts[1::2], strict=True):
+        if inputs:
+            x = torch.relu_(x)
+        matrix = weight.flatten(0, 1)
+        if x.dim() == 4 or len(x) != len(matrix):
+            x = x.reshape(len(matrix), -1, matrix.shape[1])
+        matrices.append(matrix)
+        inputs.append(x)
+        x = affine(x, matrix, bias.flatten(0, 1))
+    return x.reshape(*lead, -1), matrices, inputs
 
 
 class _MLP(torch.autograd.Function):
@@ -186,41 +205,36 @@ class _MLP(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, *parts: Tensor) -> Tensor:
-        lead = x.shape[:3]
-        inputs: list[Tensor] = []
-        for weight, bias in zip(parts[::2], parts[1::2], strict=True):
-            if inputs:
-                x = torch.relu_(x)
-            x = x.reshape(weight.shape[0] * weight.shape[1], -1, weight.shape[2])
-            inputs.append(x)
-            x = affine(x, weight, bias)
-        ctx.save_for_backward(*parts, *inputs)
-        return x.reshape(*lead, -1)
+        y, matrices, inputs = _forward(x, parts)
+        ctx.lead, ctx.shapes = x.shape[:3], [part.shape for part in parts]
+        ctx.save_for_backward(*matrices, *inputs)
+        return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        count = 2 * (len(ctx.saved_tensors) // 3)
-        parts, inputs = ctx.saved_tensors[:count], ctx.saved_tensors[count:]
-        lead = gradient.shape[:3]
-        gradients: list[Tensor | None] = [None] * (count + 1)
+        depth = len(ctx.saved_tensors) // 2
+        needed, shapes = ctx.needs_input_grad, ctx.shapes
+        gradients: list[Tensor | None] = [None] * (2 * depth + 1)
         g = gradient
-        for layer in range(len(inputs) - 1, -1, -1):
-            weight, bias, x = parts[2 * layer], parts[2 * layer + 1], inputs[layer]
-            R, G, fan_in, fan_out = weight.shape
-            if ctx.needs_input_grad[2 * layer + 2]:
-                sums = g.reshape(R * bias.shape[1], -1, fan_out).sum(1)
-                gradients[2 * layer + 2] = sums.view(bias.shape)
-            g = g.reshape(R * G, -1, fan_out)
-            if ctx.needs_input_grad[2 * layer + 1]:
-                product = torch.bmm(g.mT, x).mT if fan_out < NARROW else torch.bmm(x.mT, g)
-                gradients[2 * layer + 1] = product.view(weight.shape)
-            if layer or ctx.needs_input_grad[0]:
-                g = torch.bmm(g, weight.reshape(R * G, fan_in, fan_out).mT)
+        for layer in reversed(range(depth)):
+            matrix, x = ctx.saved_tensors[layer], ctx.saved_tensors[depth + layer]
+            at = 2 * layer + 1
+            out = matrix.shape[2]
+            if needed[at + 1]:
+                groups = g.reshape(shapes[at].numel() // out, -1, out)
+                gradients[at + 1] = groups.sum(1).view(shapes[at])
+            if g.dim() == 4 or len(g) != len(matrix):
+                g = g.reshape(len(matrix), -1, out)
+            if needed[at]:
+                product = torch.bmm(g.mT, x).mT if out < NARROW else torch.bmm(x.mT, g)
+                gradients[at] = product.view(shapes[at - 1])
+            if layer or needed[0]:
+                g = torch.bmm(g, matrix.mT)
             if layer:
                 torch.ops.aten.threshold_backward.grad_input(g, x, 0, grad_input=g)
-        if ctx.needs_input_grad[0]:
-            gradients[0] = g.reshape(*lead, -1)
+        if needed[0]:
+            gradients[0] = g.view(*ctx.lead, -1)
         return tuple(gradients)
 
 

@@ -124,7 +124,8 @@ class ActorCritic:
         # first layer is linear, so the stored part is multiplied once and each difference added.
         (weight, bias), *rest = critic
         joint = self._critic_input(batch.observation, batch.action)
-        stored = affine(joint, weight, bias).view(*joint.shape[:3], -1)
+        stored = affine(joint.flatten(0, 1), weight.flatten(0, 1), bias.flatten(0, 1))
+        stored = stored.view(*joint.shape[:3], -1)
         change = action - batch.action.transpose(1, 2)
         moved = torch.bmm(change.flatten(0, 1), self._own_rows(weight).flatten(0, 1))
         hidden = torch.relu_(stored + moved.view(*change.shape[:3], -1))
