@@ -3,26 +3,26 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 GRID ?= config/quick.yaml
-export XDG_CACHE_HOME := $(CURDIR)/.cache
-export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
+CACHE := $(CURDIR)/.cache
+RUN := mkdir -p $(CACHE)/tmp && env XDG_CACHE_HOME=$(CACHE) MPLCONFIGDIR=$(CACHE) TMPDIR=$(CACHE)/tmp
 
 .PHONY: reproduce test lint paper install clean
 
 reproduce: $(VENV)/installed  ## train the quick grid and build its figures, tables and paper
-	$(BIN)/snakemake --configfile $(GRID)
+	$(RUN) $(BIN)/snakemake --configfile $(GRID)
 
 paper: $(VENV)/installed  ## rebuild the paper grid's reports from its committed records
-	$(BIN)/snakemake --configfile config/paper.yaml --config partial=true
+	$(RUN) $(BIN)/snakemake --configfile config/paper.yaml --config partial=true
 
 test: $(VENV)/installed  ## run the test suite
-	$(BIN)/pytest
+	$(RUN) $(BIN)/pytest
 
 lint: $(VENV)/installed  ## formatting, lint, types, workflow
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/snakefmt --check Snakefile rules
-	$(BIN)/snakemake --lint
+	$(RUN) $(BIN)/ruff check .
+	$(RUN) $(BIN)/ruff format --check .
+	$(RUN) $(BIN)/mypy
+	$(RUN) $(BIN)/snakefmt --check Snakefile rules
+	$(RUN) $(BIN)/snakemake --lint
 
 install: $(VENV)/installed  ## create .venv and install, with pinned versions
 

@@ -157,8 +157,10 @@ def _lock(path: Path) -> Iterator[None]:
         except BlockingIOError:
             print(f"waiting: another process trains this run ({path})", file=sys.stderr)
             fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-        path.unlink(missing_ok=True)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def _check_writable(places: Places, runs: Sequence[Run]) -> None:

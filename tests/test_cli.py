@@ -80,17 +80,25 @@ def test_an_unreadable_policy_is_one_line(
         assert len(error.splitlines()) == 1 and str(path) in error
 
 
-def test_a_full_disk_is_one_line_and_loses_nothing(
-    tmp_path: Path, trained: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    before = trained.read_bytes()
-    full = tmp_path / "full"
-    full.symlink_to("/dev/full")
-    (tmp_path / "results").mkdir()
-    (tmp_path / "results" / "local").write_text("a file where a folder must be")
-    assert main(["train", *FAST, f"--results={tmp_path / 'results'}"]) == 1
-    assert len(capsys.readouterr().err.splitlines()) == 1
-    assert trained.read_bytes() == before
+@pytest.mark.parametrize(
+    ("limit", "words"), [(20_000, "tmp-probe"), (70_000, "checkpoint"), (10**6, None)]
+)
+def test_a_full_disk_is_one_line(limit: int, words: str | None, tmp_path: Path) -> None:
+    """A limit on the size of files stands for the disk that fills up, before or while training."""
+    code = (
+        f"import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}));"
+        "from bench.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    command = ["train", *FAST, "--hidden=[64, 64]", "--checkpoint-seconds=0", "--results=."]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *command], cwd=tmp_path, capture_output=True, text=True
+    )
+    errors = [line for line in done.stderr.splitlines() if "greedy" not in line]
+    assert done.returncode == (1 if words else 0)
+    assert len(errors) == (1 if words else 0)
+    if words:
+        assert words in errors[0] and "File too large" in errors[0]
+        assert not [p for p in tmp_path.rglob("*") if p.is_file()]
 
 
 def test_what_is_trained_is_not_trained_again(
