@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 GRID ?= config/quick.yaml
 CACHE := $(CURDIR)/.cache
-RUN := mkdir -p $(CACHE)/tmp && env XDG_CACHE_HOME=$(CACHE) MPLCONFIGDIR=$(CACHE) TMPDIR=$(CACHE)/tmp
+RUN := mkdir -p "$(CACHE)/tmp" && env XDG_CACHE_HOME="$(CACHE)" MPLCONFIGDIR="$(CACHE)" TMPDIR="$(CACHE)/tmp"
 
 .PHONY: reproduce test lint paper install clean
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -28,10 +28,11 @@ BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 
 
 class Parameters:
-    """The trained numbers of one network: a flat row per replica, and named views into it.
+    """The trained numbers of one network: flat rows per replica, and named views into them.
 
     One flat tensor makes the optimiser, the target average, clipping and checkpoints one operation
-    each, whatever the scheme.
+    each, whatever the scheme.  Where every parameter has a part per agent, [R, N, ...], these are N
+    networks that share nothing, and each has a row of its own.
 
     Args:
         values: by name, each [R, ...].
@@ -39,14 +40,20 @@ class Parameters:
 
     def __init__(self, values: Mapping[str, Tensor]) -> None:
         self._shapes = {name: value.shape for name, value in values.items()}
-        self.flat = torch.cat([value.flatten(1) for value in values.values()], 1)
+        sizes = {shape[1] for shape in self._shapes.values()}
+        self._groups = sizes.pop() if len(sizes) == 1 else 1
+        self.flat = self._join(values.values())
+        """[R, G, P / G]: G networks that share nothing."""
         self.views = self._split(self.flat, requires_grad=True)
+
+    def _join(self, parts: Iterable[Tensor]) -> Tensor:
+        return torch.cat([part.reshape(len(part), self._groups, -1) for part in parts], 2)
 
     def _split(self, flat: Tensor, requires_grad: bool) -> dict[str, Tensor]:
         views, start = {}, 0
         for name, shape in self._shapes.items():
-            size = shape[1:].numel()
-            view = flat.detach()[:, start : start + size].view(shape)
+            size = shape[1:].numel() // self._groups
+            view = flat.detach()[:, :, start : start + size].view(shape)
             views[name] = view.requires_grad_(requires_grad)
             start += size
         return views
@@ -57,9 +64,8 @@ class Parameters:
         return flat, self._split(flat, requires_grad=False)
 
     def gradient(self, loss: Tensor) -> Tensor:
-        """Differentiate a scalar loss, a sum over replicas: [R, P]."""
-        gradients = torch.autograd.grad(loss, list(self.views.values()))
-        return torch.cat([gradient.flatten(1) for gradient in gradients], 1)
+        """Differentiate a scalar loss, a sum over replicas: [R, G, P / G]."""
+        return self._join(torch.autograd.grad(loss, list(self.views.values())))
 
 
 class Learner:
@@ -71,7 +77,7 @@ class Learner:
     Args:
         values: initial parameters by name, each [R, ...].
         lr: learning rate.
-        clip: largest gradient norm per replica.
+        clip: largest gradient norm per replica, and per agent where the agents share nothing.
         tau: Polyak rate: target <- (1 - tau) target + tau online.
     """
 
@@ -90,7 +96,7 @@ class Learner:
             [R] the gradient norms before clipping.
         """
         gradient = self.online.gradient(loss)
-        norm = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
+        norm = torch.linalg.vector_norm(gradient, dim=2, keepdim=True)
         gradient.mul_((self._clip / (norm + 1e-6)).clamp_(max=1.0))
         self._steps += 1
         self._mean.lerp_(gradient, 1 - BETA_1)
@@ -99,7 +105,7 @@ class Learner:
         root = self._square.sqrt().add_(EPSILON * scale)
         step = self._lr * scale / (1 - BETA_1**self._steps)
         self.online.flat.addcdiv_(self._mean, root, value=-step)
-        return norm.squeeze(1)
+        return torch.linalg.vector_norm(norm, dim=(1, 2))
 
     def track(self) -> None:
         """Move the target towards the online network."""
@@ -244,7 +250,7 @@ def parameter_counts(actor: Learner, layers: Weights, *others: Learner) -> tuple
     Inference counts the layers that act for the whole team; peak counts everything trained, its
     target, and the layers that are generated and not stored.
     """
-    trained = sum(learner.online.flat.shape[1] for learner in (actor, *others))
+    trained = sum(learner.online.flat[0].numel() for learner in (actor, *others))
     sizes = [(part[0].numel(), part.is_leaf) for layer in layers for part in layer]
     generated = sum(size for size, stored in sizes if not stored)
     return trained, sum(size for size, _ in sizes), 2 * trained + generated

@@ -16,12 +16,19 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from bench import registry
 from bench.errors import RequestError, nearest
 
-Positive = Annotated[int, Field(gt=0)]
+
+def _not_bool(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("must be a whole number")
+    return value
+
+
+Positive = Annotated[int, BeforeValidator(_not_bool), Field(gt=0, lt=2**31)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Noise = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -77,7 +84,7 @@ class RunConfig(Strict):
     tau: Annotated[float, Field(gt=0, le=1)] = 0.01
     """Polyak rate of the target networks per update."""
     grad_clip: Rate = 0.5
-    """Largest gradient norm per network and replica."""
+    """Largest gradient norm per replica of a network, and per agent where agents share nothing."""
     action_penalty: Noise = 1e-3
     """Weight of the squared pre-tanh action in the actor's loss."""
 
@@ -121,9 +128,17 @@ class RunConfig(Strict):
 
     @property
     def digest(self) -> str:
-        """Hash of every value but the seed's place in a file: 16 hex digits of a SHA-256."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        """Hash of the configuration, its seed included: 16 hex digits of a SHA-256."""
+        values = self.model_dump(mode="json")
+        for name, neutral in ADDED_LATER.items():
+            if values[name] == neutral:
+                del values[name]
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+
+ADDED_LATER: Mapping[str, Any] = {}
+"""Fields added after the first records were made, with the value, also their default, that means
+what was done before: at that value they are not hashed, so that old records stay good."""
 
 
 class MethodEntry(Strict):
@@ -239,7 +254,10 @@ def resolve(*layers: Mapping[str, Any], where: str = "request") -> RunConfig:
     """
     merged: dict[str, Any] = {}
     for layer in layers:
-        options = {**merged.get("task_options", {}), **layer.get("task_options", {})}
+        added = layer.get("task_options", {})
+        if not isinstance(added, Mapping):
+            raise RequestError(f"{where}: task_options = {added!r}: must map names to values")
+        options = {**merged.get("task_options", {}), **added}
         merged |= layer
         if options:
             merged["task_options"] = options
@@ -248,11 +266,15 @@ def resolve(*layers: Mapping[str, Any], where: str = "request") -> RunConfig:
         entry = method_entry(name)
     except RequestError as error:
         raise RequestError(f"{where}: {error}") from error
-    config = validate(RunConfig, {**entry.settings, **merged}, where)
+    # A method that cannot use the default sampler gets its own first one, unless one is asked for.
+    sampler = str(RunConfig.model_fields["sampler"].default)
+    fallback = {"sampler": sampler if sampler in entry.samplers else entry.samplers[0]}
+    config = validate(RunConfig, {**fallback, **entry.settings, **merged}, where)
     family = registry.family(config.task)
     if family in registry.TASK_OPTIONS:
         model = registry.load(registry.TASK_OPTIONS[family])
-        validate(model, config.task_options, f"{where}: task_options of {family}")
+        options = validate(model, config.task_options, f"{where}: task_options of {family}")
+        config = config.model_copy(update={"task_options": options.model_dump(mode="json")})
     if config.sampler not in entry.samplers:
         raise RequestError(
             f"{where}: method '{name}' does not support sampler '{config.sampler}'; "
@@ -262,16 +284,23 @@ def resolve(*layers: Mapping[str, Any], where: str = "request") -> RunConfig:
 
 
 def behaviour(config: RunConfig) -> dict[str, str]:
-    """Name the behaviour version of every part that decides the numbers of this run."""
+    """Name every part that decides the numbers of this run, with its behaviour version.
+
+    The options that the method table gives to an algorithm or a scheme follow its version.
+    """
     entry = method_entry(config.method)
     family = registry.family(config.task)
-    parts = {
-        "loop": registry.LOOP,
-        "task": registry.look_up(registry.TASKS, "task", family),
-        "reward": registry.look_up(registry.REWARDS.get(family, {}), "reward", config.reward),
-        "sampler": registry.look_up(registry.SAMPLERS, "sampler", config.sampler),
-        "algorithm": entry.algorithm,
+    parts: dict[str, tuple[str, Mapping[str, Any]]] = {
+        "loop": (registry.LOOP, {}),
+        "task": (registry.look_up(registry.TASKS, "task", family), {}),
+        "reward": (registry.look_up(registry.REWARDS.get(family, {}), "reward", config.reward), {}),
+        "sampler": (registry.look_up(registry.SAMPLERS, "sampler", config.sampler), {}),
+        "algorithm": (entry.algorithm, {**entry.algorithm_options, "actions": entry.actions}),
     }
     if entry.scheme:
-        parts["scheme"] = entry.scheme
-    return {part: f"{path}@{registry.version(path)}" for part, path in parts.items()}
+        parts["scheme"] = (entry.scheme, entry.scheme_options)
+    return {
+        part: f"{path}@{registry.version(path)}"
+        + (f" {json.dumps(options, sort_keys=True)}" if options else "")
+        for part, (path, options) in parts.items()
+    }

@@ -34,6 +34,7 @@ CASES: dict[str, dict[str, Any]] = {
         f"reward/{reward}": {"reward": reward}
         for reward in ["summed-individual", "distance", "mpe-dense", "assignment-shaping"]
     },
+    "task/defaults": {},
     "dynamics/mpe": {"task_options": {"dynamics": "mpe"}},
     "dynamics/collisions": {
         "task_options": {"dynamics": "mpe", "collisions": True},
@@ -47,7 +48,10 @@ CASES: dict[str, dict[str, Any]] = {
 
 
 def config_of(case: str) -> RunConfig:
-    return resolve(TINY, {"episodes": 40, "evaluations": 3}, CASES[case])
+    base = dict(TINY)
+    if case == "task/defaults":
+        del base["task_options"]
+    return resolve(base, {"episodes": 40, "evaluations": 3}, CASES[case])
 
 
 def numbers(config: RunConfig) -> dict[str, list[float]]:

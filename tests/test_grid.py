@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -60,8 +62,10 @@ def test_later_layers_win_and_task_options_merge(tmp_path: Path) -> None:
     a = runs["e.a/ps-maddpg/group-goal-uniform/n2/seed0"].config
     b = runs["e.b/ps-maddpg/group-goal-uniform/n2/seed1"].config
     assert (a.batch, a.tau, a.gamma) == (32, 0.5, 0.95)
-    assert a.task_options == {"dynamics": "first-order", "radius": 0.2}
-    assert b.task_options == {"dynamics": "first-order", "radius": 0.3}
+    full = {"dynamics": "first-order", "horizon": 30, "targets": "redrawn", "collisions": False}
+    assert a.task_options == {**full, "radius": 0.2}
+    assert b.task_options == {**full, "radius": 0.3}
+    assert resolve({}).digest == resolve({"task_options": {"radius": 0.1}}).digest
     assert (b.gamma, b.seed) == (0.5, 1)
 
 
@@ -123,7 +127,7 @@ def test_what_is_no_grid_is_refused(text: str, tmp_path: Path) -> None:
 def test_every_method_names_parts_that_exist_and_declare_a_version() -> None:
     for name in load_methods():
         for part, version in behaviour(resolve({"method": name, "sampler": "uniform"})).items():
-            path, _, number = version.partition("@")
+            path, number = re.fullmatch(r"(\S+)@(\d+)( {.*})?", version).groups()[:2]  # type: ignore[union-attr]
             assert int(number) >= 1, part
             registry.load(path)
     tables = [registry.TASKS, registry.SAMPLERS, *registry.REWARDS.values()]
@@ -147,6 +151,14 @@ def test_a_method_from_outside_needs_no_change_here(
     monkeypatch.syspath_prepend(tmp_path)
     config = resolve({"method": "theirs.mine:METHOD"})
     assert behaviour(config)["scheme"] == "baselines.sharing.shared:Shared@1"
+    (package / "mine.py").write_text(
+        (package / "mine.py")
+        .read_text()
+        .replace("actions=", "scheme_options={'agent_id': False}, actions=")
+    )
+    monkeypatch.delitem(sys.modules, "theirs.mine")
+    importlib.invalidate_caches()
+    assert behaviour(config)["scheme"].endswith('@1 {"agent_id": false}'), "options are behaviour"
     with pytest.raises(RequestError, match="cannot import"):
         resolve({"method": "theirs.mine:OTHER"})
 

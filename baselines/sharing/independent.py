@@ -10,7 +10,7 @@ from baselines.networks import initial_layers
 from bench.interfaces import Weights
 from bench.random import Random
 
-VERSION = 1
+VERSION = 2
 
 
 def stored_layers(parameters: Mapping[str, Tensor]) -> Weights:

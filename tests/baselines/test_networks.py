@@ -90,13 +90,14 @@ def test_adam_follows_torchs_adam_replica_by_replica() -> None:
     adams = [torch.optim.Adam([module], lr=0.03) for module in modules]
     for _ in range(60):
         row = torch.cat([value.flatten(1) for value in learner.online.views.values()], 1)
+        assert learner.online.flat.shape == (R, 1, 10)  # 6 and 2 x 2: not a part per agent each
         learner.descend((row - goal).pow(4).sum())
         for r, (module, adam) in enumerate(zip(modules, adams, strict=True)):
             adam.zero_grad()
             (module - goal[r]).pow(4).sum().backward()
             nn.utils.clip_grad_norm_([module], 0.7)
             adam.step()
-            assert torch.allclose(learner.online.flat[r], module, atol=1e-6)
+            assert torch.allclose(learner.online.flat[r, 0], module, atol=1e-6)
 
 
 def test_one_replicas_outlier_leaves_the_others_bit_identical() -> None:
@@ -115,7 +116,7 @@ def test_targets_average_the_parameters() -> None:
     learner.track()
     assert torch.allclose(learner.target["w"], torch.full((R, 3), 0.25))
     learner.track()
-    assert torch.allclose(learner.target_flat, torch.full((R, 3), 0.4375))
+    assert torch.allclose(learner.target_flat, torch.full((R, 3, 1), 0.4375))
 
 
 def test_initial_layers_keep_the_scale_of_what_flows_through() -> None:
