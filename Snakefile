@@ -9,6 +9,7 @@ from snakemake.utils import min_version
 
 from bench.errors import RequestError
 from bench.grid import expand, load_grid
+from bench.report import code_digest
 
 min_version("9.19")
 

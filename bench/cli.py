@@ -6,6 +6,7 @@ torch is imported only by the commands that train or act.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -18,6 +19,7 @@ import yaml
 from bench.config import RunConfig, load_methods, resolve
 from bench.errors import RequestError, WorldError, nearest
 from bench.grid import Run, expand, load_grid
+from bench.records import read
 from bench.runner import Places, train_runs
 from bench.tasks.options import CoopNavOptions
 
@@ -49,6 +51,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename else ""
         print(f"hypercoop: error: {where}{error.strerror or error}", file=sys.stderr)
         return 1
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "memory" not in str(error).lower():
+            raise  # a defect of ours, not of the request
+        reason = (str(error).splitlines() or ["not enough memory"])[0]
+        print(f"hypercoop: error: out of memory: {reason}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("hypercoop: interrupted; the same command goes on from here", file=sys.stderr)
         return 130
@@ -67,9 +75,8 @@ def _parser() -> Parser:
     )
     place.add_argument("--replicas", type=int, default=1, help="seeds side by side (default: 1)")
     place.add_argument("--results", type=Path, default=RESULTS, help="results folder")
-    how = train.add_argument_group("how (changes no number)")
+    how = train.add_argument_group("how (numbers stay, but for rounding on another device)")
     how.add_argument("--device", default="cpu", help="torch device (default: cpu)")
-    how.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
     how.add_argument("--force", action="store_true", help="train even if the record is up to date")
     how.add_argument(
         "--checkpoint-seconds",
@@ -121,6 +128,12 @@ def _parser() -> Parser:
         command.add_argument("--json", action="store_true", help="print JSON")
     commands.choices["methods"].add_argument("--agents", default="3", help="N (default: 3)")
 
+    speed = commands.add_parser("speed", help="measure what training costs, and its floor")
+    speed.set_defaults(run=_speed)
+    speed.add_argument("--quick", action="store_true", help="fewer sizes: within 3 minutes")
+    speed.add_argument("--json", action="store_true", help="print JSON")
+    speed.add_argument("--out", type=Path, default=RESULTS / "speed", help="folder for the results")
+
     for name in ("tables", "figures", "leaderboard", "paper"):
         command = commands.add_parser(name, help=f"build the {name} of a grid from its records")
         command.set_defaults(run=_report)
@@ -147,23 +160,26 @@ def _train(options: argparse.Namespace) -> None:
         task_options[name] = _plain(value)
     if options.replicas < 1:
         raise RequestError(f"--replicas {options.replicas}: must be at least 1")
-    if options.threads < 1:
-        raise RequestError(f"--threads {options.threads}: must be at least 1")
+    if not 0 <= options.checkpoint_seconds < float("inf"):
+        raise RequestError(f"--checkpoint-seconds {options.checkpoint_seconds}: must be 0 or more")
     if options.grid:
         if given or task_options:
             raise RequestError("with --grid the run's configuration comes from the grid alone")
         runs = _fleet_of_grid(options)
         places = Places(options.results / load_grid(options.grid).name)
     else:
+        if options.key:
+            raise RequestError("--run names a run of a grid: give --grid too")
         base = resolve(given, {"task_options": task_options}, where="train")
         seeds = range(base.seed, base.seed + options.replicas)
         runs = [Run("train", base.model_copy(update={"seed": seed})) for seed in seeds]
         places = Places(options.results / "local")
+        for run in runs if not options.force else []:
+            _refuse_to_overwrite(places.record(run), run)
     records = train_runs(
         runs,
         places,
         device=options.device,
-        threads=options.threads,
         force=options.force,
         checkpoint_seconds=options.checkpoint_seconds,
         wandb=options.wandb,
@@ -195,7 +211,25 @@ def _fleet_of_grid(options: argparse.Namespace) -> list[Run]:
             f"{options.grid}: no run '{options.key}'; {nearest(str(options.key), list(runs)[:20])}"
         )
     first = list(runs).index(options.key)
-    return list(runs.values())[first : first + options.replicas]
+    fleet = list(runs.values())[first : first + options.replicas]
+    if len(fleet) < options.replicas:
+        raise RequestError(f"--replicas {options.replicas}: only {len(fleet)} runs are left here")
+    return fleet
+
+
+def _refuse_to_overwrite(path: Path, run: Run) -> None:
+    """Keep a finished run of another configuration under the same name.
+
+    Raises:
+        RequestError: naming what differs.
+    """
+    if not path.exists():
+        return
+    with contextlib.suppress(WorldError):
+        old, new = read(path).config.model_dump(), run.config.model_dump()
+        changed = ", ".join(f"{k} = {old[k]}" for k in old if old[k] != new[k])
+        if changed:
+            raise RequestError(f"{path} was made with {changed}: give --force or other --results")
 
 
 def _plain(text: str) -> Any:
@@ -205,7 +239,15 @@ def _plain(text: str) -> Any:
         return text
 
 
+def _check_acting(options: argparse.Namespace) -> None:
+    if options.seed < 0:
+        raise RequestError(f"--seed {options.seed}: must be 0 or more")
+    if options.episodes < 1:
+        raise RequestError(f"--episodes {options.episodes}: must be at least 1")
+
+
 def _evaluate(options: argparse.Namespace) -> None:
+    _check_acting(options)
     from bench.evaluate import evaluate
     from bench.policies import find_policy, load_policy
     from bench.random import Random
@@ -223,6 +265,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _watch(options: argparse.Namespace) -> None:
+    _check_acting(options)
     from bench.policies import find_policy, load_policy
     from bench.random import Random
     from bench.watch import watch
@@ -265,6 +308,13 @@ def _tasks(options: argparse.Namespace) -> None:
         for name in TASKS
     ]
     _print_table(rows, options.json)
+
+
+def _speed(options: argparse.Namespace) -> None:
+    from bench.speed import run, show
+
+    rows = run(options.quick, options.out)
+    print(json.dumps(rows) if options.json else show(rows))
 
 
 def _print_table(rows: list[dict[str, Any]], as_json: bool) -> None:

@@ -19,7 +19,7 @@ def evaluate(
 
     Returns:
         By metric, one value per replica and episode [R, episodes] on the CPU: what the task counts,
-        and `return`, the undiscounted sum of the mean reward of the agents.
+        and `return`, the undiscounted sum of the agents' mean reward, where the task counts none.
     """
     state = task.reset(random.fold("reset"), episodes)
     sums: dict[str, Tensor] = {}

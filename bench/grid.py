@@ -24,16 +24,23 @@ from bench.config import (
     resolve,
     validate,
 )
-from bench.errors import RequestError
+from bench.errors import RequestError, nearest
+
+AXES = ("method", "reward", "sampler", "agents", "seed", "variant")
+"""What identifies a cell and seed of an experiment."""
 
 
 class Exclusion(Strict):
     """Cells of an experiment that are left out, and why."""
 
-    where: dict[str, Any]
+    where: Annotated[dict[str, Any], Field(min_length=1)]
     """Axis values that the cell must match, e.g. {method: iql, reward: distance}."""
     why: str
     """The reason, for the reader of the grid."""
+
+
+Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=60)]
+"""A name without dots, since a dot stands between an experiment and its variant."""
 
 
 class Experiment(Strict):
@@ -51,7 +58,7 @@ class Experiment(Strict):
     """Axis: numbers of agents."""
     seeds: Annotated[list[int], Field(min_length=1)]
     """Axis: seeds."""
-    variants: dict[Name, dict[str, Any]] = {}
+    variants: dict[Label, dict[str, Any]] = {}
     """Axis: named sets of RunConfig values (task options among them), one change each."""
     settings: dict[str, Any] = {}
     """RunConfig values of the whole experiment."""
@@ -68,7 +75,7 @@ class Grid(Strict):
     """One line for reports."""
     defaults: dict[str, Any] = {}
     """RunConfig values of every run."""
-    experiments: Annotated[dict[Name, Experiment], Field(min_length=1)]
+    experiments: Annotated[dict[Label, Experiment], Field(min_length=1)]
     """The experiments by name."""
 
 
@@ -120,10 +127,12 @@ def expand(grid: Grid) -> dict[str, Run]:
 
 def _cells(grid: Grid, name: str, experiment: Experiment) -> Iterator[Run]:
     where = f"grid {grid.name}, experiment {name}"
-    axes = RunConfig.model_fields.keys() | {"variant"}
+    used: set[int] = set()
     for exclusion in experiment.exclude:
-        for axis in exclusion.where.keys() - axes:
-            raise RequestError(f"{where}: exclude names an unknown axis '{axis}'")
+        for axis in exclusion.where.keys() - set(AXES):
+            raise RequestError(
+                f"{where}: exclude names an unknown axis '{axis}'; {nearest(axis, list(AXES))}"
+            )
     cells = itertools.product(
         experiment.variants.items() or [("", {})],
         experiment.methods,
@@ -141,10 +150,16 @@ def _cells(grid: Grid, name: str, experiment: Experiment) -> Iterator[Run]:
             "seed": seed,
         }
         cell = {**axis_values, "variant": variant}
-        if any(
-            all(cell.get(axis) == value for axis, value in exclusion.where.items())
-            for exclusion in experiment.exclude
-        ):
+        matches = {
+            number
+            for number, exclusion in enumerate(experiment.exclude)
+            if all(cell[axis] == value for axis, value in exclusion.where.items())
+        }
+        used |= matches
+        if matches:
             continue
         config = resolve(grid.defaults, experiment.settings, axis_values, changes, where=where)
         yield Run(f"{name}.{variant}" if variant else name, config)
+    for number, exclusion in enumerate(experiment.exclude):
+        if number not in used:
+            raise RequestError(f"{where}: no cell matches the exclusion {exclusion.where}")

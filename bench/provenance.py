@@ -8,6 +8,7 @@ import importlib.metadata
 import platform
 import resource
 import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,10 @@ import torch
 PACKAGES = ("torch", "numpy", "scipy", "safetensors", "pettingzoo", "mpe2")
 NOT_TRAINING = {"report", "cli.py", "stats.py", "watch.py", "scene.py", "speed"}
 """Parts of bench/ that training does not import."""
+
+
+RSS_PER_MB = 1 << 20 if sys.platform == "darwin" else 1 << 10
+"""getrusage counts bytes on macOS and kilobytes on Linux."""
 
 
 class Stopwatch:
@@ -80,5 +85,5 @@ def provenance(device: torch.device, replicas: int, watch: Stopwatch) -> dict[st
         "threads": torch.get_num_threads(),
         "replicas": replicas,
         **{name: round(value / replicas, 2) for name, value in watch.read().items()},
-        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // RSS_PER_MB,
     }

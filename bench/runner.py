@@ -64,7 +64,6 @@ def train_runs(
     places: Places,
     *,
     device: str = "cpu",
-    threads: int = 1,
     force: bool = False,
     checkpoint_seconds: float = 10.0,
     wandb: bool = False,
@@ -77,22 +76,24 @@ def train_runs(
         RequestError: if the runs cannot be built.
         WorldError: if the disk refuses; found out before training wherever possible.
     """
-    _check_writable(places, runs)
-    with _lock(places.checkpoint(runs).with_suffix(".lock")):
-        kept = [record for run in runs if (record := up_to_date(places.record(run), run))]
-        if len(kept) == len(runs) and not force:
-            return kept
-        return _train(runs, places, device, threads, checkpoint_seconds, wandb)
+    with contextlib.ExitStack() as locks:
+        for run in runs:
+            locks.enter_context(_lock(places.checkpoint([run]).with_suffix(".lock")))
+        kept = {run.key: None if force else up_to_date(places.record(run), run) for run in runs}
+        todo = [run for run in runs if kept[run.key] is None]
+        trained = _train(todo, places, device, checkpoint_seconds, wandb) if todo else []
+        made = {**kept, **dict(zip((run.key for run in todo), trained, strict=True))}
+        return [record for record in made.values() if record is not None]
 
 
 def _train(
     runs: Sequence[Run],
     places: Places,
     device: str,
-    threads: int,
     checkpoint_seconds: float,
     wandb: bool,
 ) -> list[Record]:
+    _check_writable(places, runs)
     import torch
 
     from bench import progress
@@ -100,8 +101,9 @@ def _train(
     from bench.policies import save_policy
     from bench.train import train
 
-    torch.set_num_threads(threads)
-    _keep_freed_memory()
+    # One thread: products this small gain nothing from more, and more round differently.
+    torch.set_num_threads(1)
+    keep_freed_memory()
     configs = [run.config for run in runs]
     checkpoint = Checkpoint(places.checkpoint(runs), configs, checkpoint_seconds)
     label = runs[0].key if len(runs) == 1 else f"{runs[0].key} and {len(runs) - 1} more"
@@ -121,7 +123,7 @@ def _train(
     return [outcome.record for outcome in outcomes]
 
 
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
     """Let glibc reuse freed buffers instead of handing them back to the kernel.
 
     An update frees and allocates the same few hundred kilobytes dozens of times; fetching them anew
@@ -138,8 +140,8 @@ def _device(name: str) -> torch.device:
 
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
         raise RequestError(f"--device {name}: {reason}; cpu always works") from error
     return device
@@ -151,20 +153,19 @@ def _lock(path: Path) -> Iterator[None]:
 
     Two can meet when a workflow was killed and started again while its jobs went on.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             print(f"waiting: another process trains this run ({path})", file=sys.stderr)
             fcntl.flock(file, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
+        # Never removed: a process that waits on a removed file would not meet the next one.
+        yield
 
 
 def _check_writable(places: Places, runs: Sequence[Run]) -> None:
     for path in (places.record(runs[0]), places.policy(runs[0]), places.checkpoint(runs)):
         probe = path.with_name(f".tmp-probe-{path.name}")
         write_atomic(probe, b"\0" * 65536)
-        probe.unlink()
+        probe.unlink(missing_ok=True)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from bench.checkpoint import Checkpoint
 from bench.config import RunConfig, behaviour
+from bench.errors import RequestError
 from bench.evaluate import evaluate
 from bench.fleet import Fleet
 from bench.history import History, keep_best
@@ -86,6 +87,12 @@ class Run:
         self._groups = config.episodes // config.parallel if fleet.algorithm.trains else 0
         last = config.evaluations - 1
         self._due = {round(point * self._groups / last) for point in range(last + 1)}
+        steps = self._groups // last * config.parallel * fleet.task.horizon
+        if fleet.algorithm.trains and steps < config.steps_per_update:
+            raise RequestError(
+                f"steps_per_update = {config.steps_per_update}: no update falls between two "
+                f"evaluations, which may be only {steps} steps apart"
+            )
         self._group = self._updates = 0
         self._history = History(len(fleet.configs), fleet.task.score)
         self._best: dict[str, Tensor] = {}
@@ -149,7 +156,7 @@ class Run:
         td_errors, metrics = fleet.algorithm.update(batch)
         fleet.sampler.update(indices, td_errors)
         self._updates += 1
-        rewarded = (reward[..., 0] > 0).float().mean(1)
+        rewarded = (reward.mean(-1) > 0).float().mean(1)
         for name, value in {**metrics, "rewarded_share_batch": rewarded}.items():
             self._sums[name] = self._sums[name] + value if name in self._sums else value
         self._summed += 1
@@ -160,7 +167,7 @@ class Run:
         fleet, config = self._fleet, self._fleet.config
         task, replay = fleet.task, fleet.replay
         states = replay.running_states()
-        reward = task.reward(states[:, :, :-1], states[:, :, 1:])[..., 0]
+        reward = task.reward(states[:, :, :-1], states[:, :, 1:]).mean(-1)
         self._rewarded[:, replay.running_slots] = (reward > 0).float().sum(2)
         counted = task.metrics(states[:, :, 1:])
         totals = task.episode_metrics({name: value.sum(2) for name, value in counted.items()})
@@ -168,11 +175,9 @@ class Run:
             name = f"episode/{name}"
             value = value.mean(1)
             self._sums[name] = self._sums[name] + value if name in self._sums else value
-        finite = torch.stack(
-            [t.isfinite().flatten(1).all(1) for t in fleet.algorithm.policy.values()]
-        )
-        finite = finite.all(0) & self._sums["td_error"].isfinite()
-        self._history.fail(finite, self._group * config.parallel)
+        parts = [*fleet.algorithm.policy.values(), *self._sums.values()]
+        finite = torch.stack([part.isfinite().view(len(part), -1).all(1) for part in parts])
+        self._history.fail(finite.all(0), self._group * config.parallel)
         score = totals[task.score].mean()
         for listener in self._listeners:
             listener.advanced(self._group * config.parallel, float(score))

@@ -13,10 +13,10 @@ rule train:
         "train"
     threads: 1
     resources:
-        mem_mb=1500,
+        mem_mb=lambda wildcards, attempt: 1500 * attempt,
         runtime=60,
     params:
         fingerprint=lambda wildcards: RUNS[wildcards.key].fingerprint,
         grid=GRID_FILE,
     shell:
-        "hypercoop train --grid {params.grid} --run {wildcards.key} --threads {threads} 2> {log}"
+        "hypercoop train --grid {params.grid} --run {wildcards.key} 2> {log}"

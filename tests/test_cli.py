@@ -10,7 +10,11 @@ from pathlib import Path
 import pytest
 from small import TINY
 
+from bench import records
 from bench.cli import main
+from bench.evaluate import evaluate
+from bench.policies import find_policy, load_policy
+from bench.random import Random
 
 FAST = [
     *("--dynamics=first-order", "--radius=0.3", "--hidden=[16, 16]"),
@@ -47,6 +51,14 @@ MISTAKES: list[tuple[list[str], int, str]] = [
     (["train", "--grid", "nope.yaml", "--run", "x"], 2, "nope.yaml"),
     (["train", "--results", "/dev/null/x"], 1, "/dev/null/x"),
     (["train", "--device", "nonsense"], 2, "nonsense"),
+    (["train", "--agents", "yes"], 2, "whole number"),
+    (["train", "--checkpoint-seconds", "nan"], 2, "0 or more"),
+    (["train", "--run", "x"], 2, "--grid"),
+    (["train", "--device", "meta"], 2, "meta"),
+    (["train", "--steps-per-update", "1000000"], 2, "no update falls between"),
+    (["train", "--buffer", "2000000000"], 1, "out of memory"),
+    (["evaluate", "x.safetensors", "--seed=-1"], 2, "0 or more"),
+    (["evaluate", "x.safetensors", "--episodes=0"], 2, "at least 1"),
     (["evaluate", "nope.safetensors"], 1, "no policy"),
     (["evaluate", "nope.txt"], 2, "nope.txt"),
     (["watch", "nope.safetensors"], 1, "no policy"),
@@ -98,7 +110,7 @@ def test_a_full_disk_is_one_line(limit: int, words: str | None, tmp_path: Path) 
     assert len(errors) == (1 if words else 0)
     if words:
         assert words in errors[0] and "File too large" in errors[0]
-        assert not [p for p in tmp_path.rglob("*") if p.is_file()]
+        assert not [p for p in tmp_path.rglob("*") if p.is_file() and p.suffix != ".lock"]
 
 
 def test_what_is_trained_is_not_trained_again(
@@ -129,10 +141,38 @@ def test_a_truncated_record_is_trained_again(
 def test_a_saved_policy_evaluates_as_recorded(
     trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    record = json.loads(trained.read_text())
-    assert main(["evaluate", str(trained), "--episodes=2000", "--json"]) == 0
-    fresh = json.loads(capsys.readouterr().out)["mean"]["least_distance"]
-    assert fresh == pytest.approx(record["evaluation"]["mean"]["least_distance"][-1], rel=0.5)
+    record = records.read(trained)
+    for which, assessment in (("best", record.absolute), ("final", record.final)):
+        config, task, algorithm = load_policy(find_policy(trained), which)
+        random = Random.from_seeds([config.seed]).fold("assessment")
+        raw = evaluate(task, algorithm, random, config.absolute_episodes)
+        assert assessment is not None
+        assert {name: records.rounded(v[0].tolist()) for name, v in raw.items()} == assessment.raw
+    assert main(["evaluate", str(trained), "--episodes=5", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["episodes"] == 5
+
+
+def test_another_configuration_does_not_overwrite_a_finished_run(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = next(p for p in trained.parents if p.name == "local").parent
+    before = trained.read_bytes()
+    assert main(["train", *FAST, "--gamma=0.9", f"--results={results}"]) == 2
+    assert "gamma = 0.95" in capsys.readouterr().err
+    assert trained.read_bytes() == before
+
+
+def test_of_a_fleet_only_the_missing_replicas_are_trained(tmp_path: Path) -> None:
+    assert main(["train", *FAST, "--replicas=3", f"--results={tmp_path}"]) == 0
+    paths = sorted((tmp_path / "local" / "runs").rglob("*.json"))
+    stamps = [path.stat().st_mtime_ns for path in paths]
+    sound = json.loads(paths[1].read_text())
+    paths[1].unlink()
+    assert main(["train", *FAST, "--replicas=3", f"--results={tmp_path}"]) == 0
+    again = json.loads(paths[1].read_text())
+    del sound["provenance"], again["provenance"]
+    assert again == sound
+    assert [paths[n].stat().st_mtime_ns for n in (0, 2)] == [stamps[0], stamps[2]]
 
 
 def test_watch_draws(trained: Path, tmp_path: Path) -> None:

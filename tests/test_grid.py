@@ -101,6 +101,12 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"settings": {"task_options": {"dynamics": "second-order"}}}, "'mpe' or 'first-order'"),
     ({"methods": ["oracle"], "samplers": ["prioritized"]}, "does not support sampler"),
     ({"exclude": [{"where": {"colour": 1}, "why": ""}]}, "unknown axis 'colour'"),
+    ({"exclude": [{"where": {"batch": 64}, "why": ""}]}, "unknown axis 'batch'"),
+    ({"exclude": [{"where": {"agents": "2"}, "why": ""}]}, "no cell matches"),
+    ({"exclude": [{"where": {}, "why": ""}]}, "at least 1"),
+    ({"settings": {"task_options": [1]}}, "must map names to values"),
+    ({"settings": {"task_options": None}}, "must map names to values"),
+    ({"variants": {"a.b": {}}}, "variants"),
     ({"seeds": [0, 0]}, "share the key"),
     ({"settings": {"evaluations": 5000}}, "at most"),
 ]

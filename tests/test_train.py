@@ -159,6 +159,12 @@ def test_the_reference_schedule_is_9000_updates() -> None:
     assert going._updates == 60 * 30 // 20
 
 
+def test_serial_episodes_with_rare_updates_train() -> None:
+    config = tiny(parallel=1, steps_per_update=100, buffer=200, evaluations=2)
+    record = run(config)[0].record
+    assert record.evaluation.updates == [0, 60 * 30 // 100]
+
+
 def test_exploration_falls_linearly_to_its_end() -> None:
     config = tiny(noise_start=1.0, noise_end=0.2, noise_fraction=0.5)
     going = Run(Fleet([config], torch.device("cpu")), None, ())

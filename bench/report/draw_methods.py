@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench import stats
+from bench.errors import RequestError
 from bench.report import style
 from bench.report.aggregate import Overall, Row, Setting
 
@@ -68,7 +69,9 @@ def _main_settings(table: list[Row]) -> dict[Setting, dict[str, Row]]:
         contestants = found.setdefault(row.cell.setting, {})
         name = row.cell.config.method
         contestants[f"{name} ({row.cell.experiment})" if name in contestants else name] = row
-    main = next(iter(found))
+    main = next(iter(found), None)
+    if main is None:
+        raise RequestError("the grid has references and no method: there is nothing to draw")
     found = {
         setting: contestants
         for setting, contestants in found.items()

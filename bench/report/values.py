@@ -137,6 +137,8 @@ def _grid_numbers(results: Results, example: Row) -> dict[str, str | int | float
         "tau": c.tau,
         "noise-start": c.noise_start,
         "noise-end": c.noise_end,
+        "grad-clip": c.grad_clip,
+        "action-penalty": c.action_penalty,
         "per-alpha": c.per_alpha,
         "per-beta": c.per_beta,
         "evaluations": c.evaluations,

@@ -1,0 +1,155 @@
+"""What the benchmark measures, in order: one process, one thread, CPU time."""
+
+from __future__ import annotations
+
+import platform
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.config import RunConfig
+from bench.runner import keep_freed_memory
+from bench.speed.components import (
+    measure_environment,
+    measure_evaluation,
+    measure_memory,
+    measure_replay,
+    measure_start_up,
+)
+from bench.speed.report import write
+from bench.speed.timing import Row, rounded
+from bench.speed.update import measure_growth, measure_update
+from bench.speed.workload import reference
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much to measure: values of N, of each axis of growth, and rounds."""
+
+    agents: list[int]
+    growth: dict[str, list[int]]
+    rounds: int
+    start_ups: int
+
+
+BUFFERS = [10_000, 100_000, 1_000_000]
+QUICK = Plan(
+    agents=[3, 8],
+    growth={
+        "agents": [2, 4, 8],
+        "width": [32, 64, 128],
+        "replicas": [1, 2, 4],
+        "buffer_transitions": BUFFERS,
+    },
+    rounds=10,
+    start_ups=3,
+)
+FULL = Plan(
+    agents=[2, 3, 4, 8, 16, 32],
+    growth={
+        "agents": [2, 3, 4, 8, 16, 32],
+        "width": [16, 32, 64, 128, 256],
+        "replicas": [1, 2, 4, 8, 16],
+        "buffer_transitions": BUFFERS,
+    },
+    rounds=30,
+    start_ups=5,
+)
+
+
+def run(quick: bool, out_dir: Path) -> list[dict[str, Any]]:
+    """Measure everything and write it below `out_dir`.
+
+    Args:
+        quick: few points and rounds: under three minutes on two cores.
+        out_dir: gets speed.json, growth.csv, and speed.svg and .png.
+
+    Returns:
+        Rows of plain values, each of a `section`, with units in the names.
+
+    Raises:
+        WorldError: if the disk refuses.
+    """
+    started = time.perf_counter()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    try:
+        rows = _measure(QUICK if quick else FULL)
+    finally:
+        torch.set_num_threads(threads)
+    rows[0] |= {"quick": quick, "wall_s": rounded(time.perf_counter() - started)}
+    write(rows, out_dir)
+    return rows
+
+
+def _measure(plan: Plan) -> list[Row]:
+    config = reference()
+    facts = host()
+    start_up = measure_start_up(plan.start_ups)
+    update, full = measure_update(config, plan.rounds)
+    evaluation = measure_evaluation(full, plan.rounds)
+    memory, horizon = measure_memory(full), full._fleet.task.horizon
+    del full
+    smaller = config.model_copy(update={"buffer": min(config.buffer, 100_000)})
+    return [
+        facts,
+        *measure_environment(config, plan.agents, [1, 32, 1024], plan.rounds),
+        *measure_replay(config, plan.rounds),
+        *update,
+        *evaluation,
+        *start_up,
+        *memory,
+        _whole(config, horizon, update, evaluation, start_up),
+        *measure_growth(plan.growth, smaller, plan.rounds),
+    ]
+
+
+def host() -> Row:
+    """Say on what the numbers were taken."""
+    return {
+        "section": "host",
+        "cpu": _cpu_model(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:  # not Linux
+        return platform.processor()
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor()
+
+
+def _whole(
+    config: RunConfig, horizon: int, update: list[Row], evaluation: list[Row], start_up: list[Row]
+) -> Row:
+    """Extrapolate to the whole reference run, and set it against what was asked of it."""
+    parts = {row["part"]: row for row in update}
+    played_s = {row["episodes"]: row["cpu_ms_per_call_median"] * 1e-3 for row in evaluation}
+    updates = config.episodes * horizon // config.steps_per_update
+    network, rest = parts["network update"], parts["everything else"]
+    training_s = parts["all parts, no clock inside"]["cpu_us_per_update_median"] * 1e-6 * updates
+    evaluation_s = (
+        config.evaluations * played_s[config.evaluation_episodes]
+        + 2 * played_s[config.absolute_episodes]
+    )
+    start_s = next(row["cpu_s_median"] for row in start_up if row["what"] == "start-up")
+    return {
+        "section": "reference run",
+        "updates": updates,
+        "training_cpu_s": rounded(training_s),
+        "evaluation_cpu_s": rounded(evaluation_s),
+        "start_up_cpu_s": rounded(start_s),
+        "total_cpu_s": rounded(training_s + evaluation_s + start_s),
+        "network_floor_cpu_s": rounded(network["floor_us_per_update_median"] * 1e-6 * updates),
+        "network_ratio_to_floor": network["ratio_to_floor"],
+        "everything_else_share": rest["share_of_total"],
+    }
