@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 GRID ?= config/quick.yaml
+PAPER ?= config/demo.yaml
 CACHE := $(CURDIR)/.cache
 RUN := mkdir -p "$(CACHE)/tmp" && env XDG_CACHE_HOME="$(CACHE)" MPLCONFIGDIR="$(CACHE)" TMPDIR="$(CACHE)/tmp"
 
@@ -11,8 +12,8 @@ RUN := mkdir -p "$(CACHE)/tmp" && env XDG_CACHE_HOME="$(CACHE)" MPLCONFIGDIR="$(
 reproduce: $(VENV)/installed  ## train the quick grid and build its figures, tables and paper
 	$(RUN) $(BIN)/snakemake --configfile $(GRID)
 
-paper: $(VENV)/installed  ## rebuild the paper grid's reports from its committed records
-	$(RUN) $(BIN)/snakemake --configfile config/paper.yaml --config partial=true
+paper: $(VENV)/installed  ## rebuild a grid's reports and paper from its committed records
+	$(RUN) $(BIN)/snakemake --configfile $(PAPER) --config partial=true
 
 test: $(VENV)/installed  ## run the test suite
 	$(RUN) $(BIN)/pytest

@@ -10,12 +10,13 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import yaml
 
+from bench.arguments import parser
 from bench.config import RunConfig, load_methods, resolve
 from bench.errors import RequestError, WorldError, nearest
 from bench.grid import Run, expand, load_grid
@@ -23,22 +24,12 @@ from bench.records import read
 from bench.runner import Places, train_runs
 from bench.tasks.options import CoopNavOptions
 
-RESULTS = Path("results")
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Say what was wrong and where to look."""
-        raise RequestError(f"{message} (see '{self.prog} --help')")
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return its exit status."""
     try:
-        options = _parser().parse_args(arguments)
-        options.run(options)
+        options = parser().parse_args(arguments)
+        COMMANDS[options.command](options)
         sys.stdout.flush()
         return 0
     except (RequestError, WorldError) as error:
@@ -60,86 +51,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("hypercoop: interrupted; the same command goes on from here", file=sys.stderr)
         return 130
-
-
-def _parser() -> Parser:
-    parser = Parser(prog="hypercoop", description=__doc__.splitlines()[0] if __doc__ else None)
-    commands = parser.add_subparsers(dest="command", required=True, parser_class=Parser)
-
-    train = commands.add_parser("train", help="train one run or fleet, to record(s)")
-    train.set_defaults(run=_train)
-    place = train.add_argument_group("which run")
-    place.add_argument("--grid", type=Path, help="grid file that the run belongs to")
-    place.add_argument(
-        "--run", dest="key", help="key of the run in the grid, e.g. as printed by -n"
-    )
-    place.add_argument("--replicas", type=int, default=1, help="seeds side by side (default: 1)")
-    place.add_argument("--results", type=Path, default=RESULTS, help="results folder")
-    how = train.add_argument_group("how (numbers stay, but for rounding on another device)")
-    how.add_argument("--device", default="cpu", help="torch device (default: cpu)")
-    how.add_argument("--force", action="store_true", help="train even if the record is up to date")
-    how.add_argument(
-        "--checkpoint-seconds",
-        type=float,
-        default=10.0,
-        help="least seconds between checkpoints (default: 10)",
-    )
-    how.add_argument("--wandb", action="store_true", help="mirror to wandb (offline by default)")
-    how.add_argument("--json", action="store_true", help="print a JSON summary")
-    values = train.add_argument_group("run configuration (a method's own settings are defaults)")
-    for model in (RunConfig, CoopNavOptions):
-        for name, field in model.model_fields.items():
-            if name == "task_options":
-                continue
-            text = f"{' '.join((field.description or '').split())} (default: {field.default})"
-            flag = f"--{name.replace('_', '-')}"
-            values.add_argument(flag, metavar="VALUE", help=text.replace("%", "%%"))
-    values.add_argument(
-        "--task-option",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="option of the task, e.g. --task-option max_cycles=25; repeatable",
-    )
-
-    for name, run, text in (
-        ("evaluate", _evaluate, "re-evaluate a saved policy"),
-        ("watch", _watch, "draw a saved policy's trajectories (PNG) and an animation (GIF)"),
-    ):
-        command = commands.add_parser(name, help=text)
-        command.set_defaults(run=run)
-        command.add_argument("policy", type=Path, metavar="RUN", help="policy or record of a run")
-        command.add_argument("--which", choices=["best", "final"], default="best")
-        command.add_argument("--seed", type=int, default=0, help="seed of the episodes")
-        command.add_argument(
-            "--episodes", type=int, default=320 if name == "evaluate" else 6, help="greedy episodes"
-        )
-    commands.choices["evaluate"].add_argument("--json", action="store_true", help="print JSON")
-    commands.choices["watch"].add_argument(
-        "--out", type=Path, help="folder (default: the policy's)"
-    )
-
-    for name, run, text in (
-        ("methods", _methods, "list the methods, with parameters and FLOPs"),
-        ("tasks", _tasks, "list the tasks, rewards and samplers"),
-    ):
-        command = commands.add_parser(name, help=text)
-        command.set_defaults(run=run)
-        command.add_argument("--json", action="store_true", help="print JSON")
-    commands.choices["methods"].add_argument("--agents", default="3", help="N (default: 3)")
-
-    speed = commands.add_parser("speed", help="measure what training costs, and its floor")
-    speed.set_defaults(run=_speed)
-    speed.add_argument("--quick", action="store_true", help="fewer sizes: within 3 minutes")
-    speed.add_argument("--json", action="store_true", help="print JSON")
-    speed.add_argument("--out", type=Path, default=RESULTS / "speed", help="folder for the results")
-
-    for name in ("tables", "figures", "leaderboard", "paper"):
-        command = commands.add_parser(name, help=f"build the {name} of a grid from its records")
-        command.set_defaults(run=_report)
-        command.add_argument("--grid", type=Path, required=True, help="grid file")
-        command.add_argument("--results", type=Path, default=RESULTS, help="results folder")
-    return parser
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -340,6 +251,16 @@ def _report(options: argparse.Namespace) -> None:
     for path in module.build(results, options.results / results.grid.name):
         print(path)
 
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
+    "train": _train,
+    "evaluate": _evaluate,
+    "watch": _watch,
+    "methods": _methods,
+    "tasks": _tasks,
+    "speed": _speed,
+    **dict.fromkeys(("tables", "figures", "leaderboard", "paper"), _report),
+}
 
 if __name__ == "__main__":
     sys.exit(main())

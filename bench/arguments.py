@@ -1,0 +1,95 @@
+"""The arguments of the command line, with units and defaults."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import NoReturn
+
+from bench.config import RunConfig
+from bench.errors import RequestError
+from bench.tasks.options import CoopNavOptions
+
+RESULTS = Path("results")
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what was wrong and where to look."""
+        raise RequestError(f"{message} (see '{self.prog} --help')")
+
+
+def parser() -> Parser:
+    """Return the parser of every command; `command` names the one that was given."""
+    top = Parser(prog="hypercoop", description="Train teams, and report from their records.")
+    commands = top.add_subparsers(dest="command", required=True, parser_class=Parser)
+
+    train = commands.add_parser("train", help="train one run or fleet, to record(s)")
+    place = train.add_argument_group("which run")
+    place.add_argument("--grid", type=Path, help="grid file that the run belongs to")
+    place.add_argument("--run", dest="key", help="the run's path below runs/, without ending")
+    place.add_argument("--replicas", type=int, default=1, help="seeds side by side (default: 1)")
+    place.add_argument("--results", type=Path, default=RESULTS, help="results folder")
+    how = train.add_argument_group("how (numbers stay, but for rounding on another device)")
+    how.add_argument("--device", default="cpu", help="torch device (default: cpu)")
+    how.add_argument("--force", action="store_true", help="train even if the record is up to date")
+    how.add_argument(
+        "--checkpoint-seconds",
+        type=float,
+        default=10.0,
+        help="least seconds between checkpoints (default: 10)",
+    )
+    how.add_argument("--wandb", action="store_true", help="mirror to wandb (offline by default)")
+    how.add_argument("--json", action="store_true", help="print a JSON summary")
+    values = train.add_argument_group("run configuration (a method's own settings are defaults)")
+    for model in (RunConfig, CoopNavOptions):
+        for name, field in model.model_fields.items():
+            if name == "task_options":
+                continue
+            text = f"{' '.join((field.description or '').split())} (default: {field.default})"
+            flag = f"--{name.replace('_', '-')}"
+            values.add_argument(flag, metavar="VALUE", help=text.replace("%", "%%"))
+    values.add_argument(
+        "--task-option",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="option of the task, e.g. --task-option max_cycles=25; repeatable",
+    )
+
+    for name, text in (
+        ("evaluate", "re-evaluate a saved policy"),
+        ("watch", "draw a saved policy's trajectories (PNG) and an animation (GIF)"),
+    ):
+        command = commands.add_parser(name, help=text)
+        command.add_argument("policy", type=Path, metavar="RUN", help="policy or record of a run")
+        command.add_argument("--which", choices=["best", "final"], default="best")
+        command.add_argument("--seed", type=int, default=0, help="seed of the episodes")
+        command.add_argument(
+            "--episodes", type=int, default=320 if name == "evaluate" else 6, help="greedy episodes"
+        )
+    commands.choices["evaluate"].add_argument("--json", action="store_true", help="print JSON")
+    commands.choices["watch"].add_argument(
+        "--out", type=Path, help="folder (default: the policy's)"
+    )
+
+    for name, text in (
+        ("methods", "list the methods, with parameters and FLOPs"),
+        ("tasks", "list the tasks, rewards and samplers"),
+    ):
+        command = commands.add_parser(name, help=text)
+        command.add_argument("--json", action="store_true", help="print JSON")
+    commands.choices["methods"].add_argument("--agents", default="3", help="N (default: 3)")
+
+    speed = commands.add_parser("speed", help="measure what training costs, and its floor")
+    speed.add_argument("--quick", action="store_true", help="fewer sizes: within 3 minutes")
+    speed.add_argument("--json", action="store_true", help="print JSON")
+    speed.add_argument("--out", type=Path, default=RESULTS / "speed", help="folder for the results")
+
+    for name in ("tables", "figures", "leaderboard", "paper"):
+        command = commands.add_parser(name, help=f"build the {name} of a grid from its records")
+        command.add_argument("--grid", type=Path, required=True, help="grid file")
+        command.add_argument("--results", type=Path, default=RESULTS, help="results folder")
+    return top
