@@ -42,7 +42,12 @@ def matching_size(covers: Tensor) -> Tensor:
     if agents <= ENUMERATED:
         pairs = covers.flatten(-2).float()
         return (pairs @ _indicator(agents, pairs.dtype, pairs.device)).amax(-1)
-    return _augment(covers.reshape(-1, agents, agents)).view(covers.shape[:-2])
+    # Where no agent covers two targets and no target has two agents, the covers are a matching.
+    flat = covers.reshape(-1, agents, agents)
+    size = flat.sum((1, 2)).float()
+    contested = (flat.sum(1) > 1).any(1) | (flat.sum(2) > 1).any(1)
+    size[contested] = _augment(flat[contested])
+    return size.view(covers.shape[:-2])
 
 
 def _augment(covers: Tensor) -> Tensor:
