@@ -1,0 +1,36 @@
+"""Committed records are sound, and are what their grids ask for now."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench.grid import load_grid
+from bench.records import read
+from bench.report.load import load
+
+ROOT = Path(__file__).parents[1]
+GRIDS = [
+    path
+    for path in sorted((ROOT / "config").glob("*.yaml"))
+    if path.name != "methods.yaml" and (ROOT / "results" / load_grid(path).name / "runs").exists()
+]
+
+
+@pytest.mark.parametrize("grid", GRIDS, ids=lambda path: path.stem)
+def test_committed_records_are_neither_damaged_nor_stale(grid: Path) -> None:
+    problems = load(grid, ROOT / "results").problems
+    assert not [str(problem) for problem in problems if problem.kind != "missing"]
+
+
+def test_maddpg_reaches_the_published_return_on_simple_spread() -> None:
+    """-36 or better on mpe2's summed scale, -(N G + C) / 2; published: -33.4 +- some."""
+    results = load(ROOT / "config" / "simple-spread.yaml", ROOT / "results")
+    (record,) = (ROOT / "results" / "simple-spread" / "runs").rglob("*.json")
+    assert not results.problems
+    final = read(record).final
+    assert final is not None
+    pairs = zip(final.raw["least_distance"], final.raw["collisions"], strict=True)
+    returns = [-(3 * distance + collisions) / 2 for distance, collisions in pairs]
+    assert sum(returns) / len(returns) >= -36
