@@ -1,18 +1,15 @@
-"""What every method's networks are made of: flat parameters and one function to apply them.
+"""What every method's networks are made of: flat parameters, their optimiser and their target.
 
 Shapes: R replicas, G 1 or N, N agents, B rows of a batch, P parameters.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from bench.interfaces import Weights
 from bench.random import Random
@@ -21,8 +18,6 @@ RELU_GAIN = math.sqrt(2.0)
 """Gain that keeps the second moment through a ReLU (He et al. 2015)."""
 LAST_GAIN = 0.1
 """Gain of the last layer: values and actions start near 0."""
-NARROW = 16
-"""Outputs below which a product is done transposed: BLAS is several times faster that way round."""
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 """Adam's constants."""
 
@@ -63,9 +58,15 @@ class Parameters:
         flat = self.flat.clone()
         return flat, self._split(flat, requires_grad=False)
 
-    def gradient(self, loss: Tensor) -> Tensor:
-        """Differentiate a scalar loss, a sum over replicas: [R, G, P / G]."""
-        return self._join(torch.autograd.grad(loss, list(self.views.values())))
+    def gradient(self, output: Tensor, gradient: Tensor | None = None) -> Tensor:
+        """Differentiate a scalar, a sum over replicas, by the parameters: [R, G, P / G].
+
+        Args:
+            output: the scalar; or something that it depends on, with
+            gradient: the scalar's gradient with respect to that.
+        """
+        views = list(self.views.values())
+        return self._join(torch.autograd.grad(output, views, gradient))
 
 
 class Learner:
@@ -89,13 +90,17 @@ class Learner:
         self._square = torch.zeros_like(self.online.flat)
         self._steps = 0
 
-    def descend(self, loss: Tensor) -> Tensor:
-        """Take one clipped Adam step on a scalar loss summed over replicas.
+    def descend(self, output: Tensor, gradient: Tensor | None = None) -> Tensor:
+        """Take one clipped Adam step on a loss, a sum over replicas.
+
+        Args:
+            output: the loss; or what it depends on, such as the network's output, with
+            gradient: the loss's gradient with respect to that.
 
         Returns:
-            [R] the gradient norms before clipping.
+            [R] the norms of the parameters' gradients before clipping.
         """
-        gradient = self.online.gradient(loss)
+        gradient = self.online.gradient(output, gradient)
         norm = torch.linalg.vector_norm(gradient, dim=2, keepdim=True)
         gradient.mul_((self._clip / (norm + 1e-6)).clamp_(max=1.0))
         self._steps += 1
@@ -146,102 +151,6 @@ def initial_layers(
         values[f"W{layer}"] = draw * (gain / math.sqrt(fan_in))
         values[f"b{layer}"] = torch.zeros_like(draw[:, :, :1])
     return values
-
-
-def affine(x: Tensor, matrix: Tensor, bias: Tensor) -> Tensor:
-    """Apply one layer to K groups of rows, x W + b.
-
-    Where the agents share W (K = R) they are merged into the rows, one product per replica; where
-    each has its own (K = R N), one batched product.
-
-    Args:
-        x: [K, M, in].
-        matrix: [K, in, out].
-        bias: [K', 1, out], K' a multiple of K: finer groups of the same rows.
-
-    Returns:
-        [K', M K / K', out].
-    """
-    out = matrix.shape[2]
-    if out >= NARROW and len(bias) == len(matrix):
-        return torch.baddbmm(bias, x, matrix)
-    if out == 1:
-        # Onto one column BLAS rounds differently alone than in a fleet; this does not.
-        y = (x * matrix.mT).sum(-1, keepdim=True)
-    elif out < NARROW:
-        y = torch.bmm(matrix.mT, x.mT).mT
-    else:
-        y = torch.bmm(x, matrix)
-    return y.reshape(len(bias), -1, out) + bias
-
-
-def mlp(layers: Weights, x: Tensor) -> Tensor:
-    """Apply a ReLU network, the last layer without: [R, N, B, in] -> [R, N, B, out]."""
-    parts = list(itertools.chain.from_iterable(layers))
-    if not torch.is_grad_enabled():
-        return _forward(x, parts)[0]
-    output: Tensor = _MLP.apply(x, *parts)  # type: ignore[no-untyped-call]
-    return output
-
-
-def _forward(x: Tensor, parts: Sequence[Tensor]) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-    """Return the output, and each layer's matrix [K, in, out] and input [K, M, in]."""
-    lead = x.shape[:3]
-    matrices: list[Tensor] = []
-    inputs: list[Tensor] = []
-    for weight, bias in zip(parts[::2], parts[1::2], strict=True):
-        if inputs:
-            x = torch.relu_(x)
-        matrix = weight.flatten(0, 1)
-        if x.dim() == 4 or len(x) != len(matrix):
-            x = x.reshape(len(matrix), -1, matrix.shape[1])
-        matrices.append(matrix)
-        inputs.append(x)
-        x = affine(x, matrix, bias.flatten(0, 1))
-    return x.reshape(*lead, -1), matrices, inputs
-
-
-class _MLP(torch.autograd.Function):
-    """The whole network as one node of the graph.
-
-    At these sizes the bookkeeping of a node per operation costs as much as the products; the
-    backward pass below is the textbook's, does no product that nobody asked for, and is checked
-    against finite differences.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, *parts: Tensor) -> Tensor:
-        y, matrices, inputs = _forward(x, parts)
-        ctx.lead, ctx.shapes = x.shape[:3], [part.shape for part in parts]
-        ctx.save_for_backward(*matrices, *inputs)
-        return y
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        depth = len(ctx.saved_tensors) // 2
-        needed, shapes = ctx.needs_input_grad, ctx.shapes
-        gradients: list[Tensor | None] = [None] * (2 * depth + 1)
-        g = gradient
-        for layer in reversed(range(depth)):
-            matrix, x = ctx.saved_tensors[layer], ctx.saved_tensors[depth + layer]
-            at = 2 * layer + 1
-            out = matrix.shape[2]
-            if needed[at + 1]:
-                groups = g.reshape(shapes[at].numel() // out, -1, out)
-                gradients[at + 1] = groups.sum(1).view(shapes[at])
-            if g.dim() == 4 or len(g) != len(matrix):
-                g = g.reshape(len(matrix), -1, out)
-            if needed[at]:
-                product = torch.bmm(g.mT, x).mT if out < NARROW else torch.bmm(x.mT, g)
-                gradients[at] = product.view(shapes[at - 1])
-            if layer or needed[0]:
-                g = torch.bmm(g, matrix.mT)
-            if layer:
-                torch.ops.aten.threshold_backward.grad_input(g, x, 0, grad_input=g)
-        if needed[0]:
-            gradients[0] = g.view(*ctx.lead, -1)
-        return tuple(gradients)
 
 
 def parameter_counts(actor: Learner, layers: Weights, *others: Learner) -> tuple[int, int, int]:

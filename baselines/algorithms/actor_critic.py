@@ -8,8 +8,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from baselines.algorithms.losses import td_target, weighted_square
-from baselines.networks import Learner, affine, mlp, parameter_counts
+from baselines.algorithms.losses import td_target, weighted_square_gradient
+from baselines.mlp import mlp, pull_back, pull_back_own
+from baselines.networks import Learner, parameter_counts
 from baselines.sharing.independent import Independent
 from bench.errors import RequestError
 from bench.interfaces import Batch, SchemeFactory, Spec, Weights
@@ -91,45 +92,46 @@ class ActorCritic:
         with torch.no_grad():
             layers = self._actor_scheme.weights(self._actor.target)
             action = torch.tanh_(mlp(layers, batch.next_observation.transpose(1, 2)))
-            next_input = self._critic_input(batch.next_observation, action.transpose(1, 2))
+            next_input = self._critic_input(batch.next_observation.transpose(1, 2), action)
             q_t = mlp(self._critic_scheme.weights(self._critic.target), next_input).squeeze(-1)
             reward = batch.reward.transpose(1, 2)
             if self._critics == "one":
                 reward = reward.mean(1, keepdim=True)
             target = td_target(reward, q_t, self._gamma, batch.terminated)
-        q_tm1 = mlp(
-            self._critic_layers(), self._critic_input(batch.observation, batch.action)
-        ).squeeze(-1)
-        td = q_tm1 - target
-        norm = self._critic.descend(weighted_square(td, batch.weight))
-        return td.detach(), norm
+        q_tm1 = mlp(self._critic_layers(), self._stored_input(batch))
+        td = q_tm1.detach().squeeze(-1) - target
+        gradient = weighted_square_gradient(td, batch.weight)
+        return td, self._critic.descend(q_tm1, gradient.unsqueeze(-1))
 
     def _learn_actions(self, batch: Batch) -> Tensor:
+        """Descend on penalty * mean of logit^2 - mean of Q, a mean over the batch per network."""
         layers = self._actor_scheme.weights(self._actor.online.views)
         logits = mlp(layers, batch.observation.transpose(1, 2))
-        critic = [(w.detach(), b.detach()) for w, b in self._critic_layers()]
-        value = self._value_of(batch, torch.tanh(logits), critic)
-        loss = self._penalty * logits.square().mean((2, 3)).sum() - value.mean(-1).sum()
-        return self._actor.descend(loss)
+        B, A = logits.shape[2:]
+        with torch.no_grad():
+            action = torch.tanh(logits)
+            slope = self._value_gradient(batch, action)
+            gradient = torch.ops.aten.tanh_backward(slope, action).mul_(-1 / B)
+            gradient.add_(logits, alpha=2 * self._penalty / (B * A))
+        return self._actor.descend(logits, gradient)
 
     def _critic_layers(self) -> Weights:
         return self._critic_scheme.weights(self._critic.online.views)
 
-    def _value_of(self, batch: Batch, action: Tensor, critic: Weights) -> Tensor:
-        """What the critics think of the actors' actions [R, N, B, A]: [R, G, B]."""
+    @torch.no_grad()
+    def _value_gradient(self, batch: Batch, action: Tensor) -> Tensor:
+        """Differentiate the sum of the critics' values by the actors' actions: [R, N, B, A]."""
+        critic, (R, N, B, A) = self._critic_layers(), action.shape
         if self._critics == "local" or self._gradient == "joint":
-            joint = self._critic_input(batch.observation, action.transpose(1, 2))
-            return mlp(critic, joint).squeeze(-1)
-        # Own gradient: N joint actions that differ from the stored one in one agent's part.  The
-        # first layer is linear, so the stored part is multiplied once and each difference added.
-        (weight, bias), *rest = critic
-        joint = self._critic_input(batch.observation, batch.action)
-        stored = affine(joint.flatten(0, 1), weight.flatten(0, 1), bias.flatten(0, 1))
-        stored = stored.view(*joint.shape[:3], -1)
+            joint = self._critic_input(batch.observation.transpose(1, 2), action)
+            slope = pull_back(critic, joint, joint.new_ones(*joint.shape[:3], 1))
+            if self._critics == "local":
+                return slope[..., -A:]
+            return slope.sum(1)[..., -N * A :].unflatten(-1, (N, A)).transpose(1, 2)
+        # Own gradient: N joint actions that differ from the stored one in one agent's part.
+        joint, rows = self._stored_input(batch), self._own_rows(critic[0][0])
         change = action - batch.action.transpose(1, 2)
-        moved = torch.bmm(change.flatten(0, 1), self._own_rows(weight).flatten(0, 1))
-        hidden = torch.relu_(stored + moved.view(*change.shape[:3], -1))
-        return mlp(rest, hidden).squeeze(-1)
+        return pull_back_own(critic, joint, rows, change, joint.new_ones(R, N, B, 1))
 
     def _own_rows(self, weight: Tensor) -> Tensor:
         """Pick from the first critic layer [R, G, in, H] each agent's action rows: [R, N, A, H]."""
@@ -139,11 +141,19 @@ class ActorCritic:
             return rows.squeeze(1)
         return rows.diagonal(dim1=1, dim2=2).movedim(-1, 1)
 
+    def _stored_input(self, batch: Batch) -> Tensor:
+        """What the critics see of the stored transitions: [R, G, B, in]."""
+        return self._critic_input(batch.observation.transpose(1, 2), batch.action.transpose(1, 2))
+
     def _critic_input(self, observation: Tensor, action: Tensor) -> Tensor:
-        """Join [R, B, N, O] and [R, B, N, A] into what each critic sees: [R, G, B, in]."""
+        """Join [R, N, B, O] and [R, N, B, A] into what each critic sees: [R, G, B, in].
+
+        In memory with the batch last, as `mlp` wants it.
+        """
+        parts = (observation.mT, action.mT)
         if self._critics == "local":
-            return torch.cat([observation, action], -1).transpose(1, 2)
-        joint = torch.cat([observation.flatten(2), action.flatten(2)], -1).unsqueeze(1)
+            return torch.cat(parts, 2).mT
+        joint = torch.cat([part.flatten(1, 2) for part in parts], 1).mT.unsqueeze(1)
         return joint if self._critics == "one" else joint.expand(-1, self._agents, -1, -1)
 
     # -- what the harness keeps --------------------------------------------------------------------

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from baselines.algorithms.losses import double_q, td_target, weighted_square
-from baselines.networks import Learner, mlp, parameter_counts
+from baselines.algorithms.losses import double_q, td_target, weighted_square_gradient
+from baselines.mlp import mlp
+from baselines.networks import Learner, parameter_counts
 from bench.errors import RequestError
 from bench.interfaces import Batch, SchemeFactory, Spec
 from bench.random import Random
@@ -66,10 +67,12 @@ class IQL:
             reward = batch.reward.transpose(1, 2)
             target = td_target(reward, double_q(online_t, target_t), self._gamma, batch.terminated)
         values = self._values(self._q.online.views, batch.observation)
-        td = (values * batch.action.transpose(1, 2)).sum(-1) - target
-        norm = self._q.descend(weighted_square(td, batch.weight))
+        action = batch.action.transpose(1, 2)
+        td = (values.detach() * action).sum(-1) - target
+        gradient = weighted_square_gradient(td, batch.weight).unsqueeze(-1) * action
+        norm = self._q.descend(values, gradient)
         self._q.track()
-        errors = td.detach().abs().mean(1)
+        errors = td.abs().mean(1)
         return errors, {"td_error": errors.mean(1), "critic_gradient_norm": norm}
 
     # -- what the harness keeps --------------------------------------------------------------------

@@ -36,14 +36,14 @@ def double_q(online_t: Tensor, target_t: Tensor) -> Tensor:
     return target_t.gather(-1, online_t.argmax(-1, keepdim=True)).squeeze(-1)
 
 
-def weighted_square(td: Tensor, weight: Tensor) -> Tensor:
-    """Sum over replicas and networks of the batch means of w delta^2.
+def weighted_square_gradient(td: Tensor, weight: Tensor) -> Tensor:
+    """Differentiate the batch mean of w delta^2 by the values: 2 w delta / B.
 
     Args:
-        td: [R, G, B] TD errors.
+        td: [R, G, B] TD errors of values whose targets are constant.
         weight: [R, B] importance weights.
 
     Returns:
-        A scalar: the gradient of a replica's network is that of its own mean.
+        [R, G, B]: of the sum over replicas and networks, so each is that of its own mean.
     """
-    return (td.square() * weight.unsqueeze(1)).mean(-1).sum()
+    return td * (weight * (2 / weight.shape[1])).unsqueeze(1)

@@ -139,12 +139,14 @@ class CoopNav:
         return push.sum(-2)
 
     def observe(self, state: Tensor) -> Tensor:
-        """Observe: [..., S] -> [..., N, O].
+        """Observe: [..., E, S] -> [..., E, N, O].
 
         Observations are a linear map of the state with entries 0, 1 and -1, so that re-observing a
-        batch is one matrix product and exact: each output is one difference.
+        batch is one matrix product and exact: each output is one difference.  In memory the
+        episodes come last, as networks want their columns.
         """
-        return (state @ self._observer(state.dtype, state.device)).unflatten(-1, (self.agents, -1))
+        flat = self._observer(state.dtype, state.device) @ state.mT
+        return flat.unflatten(-2, (self.agents, -1)).movedim(-1, -3)
 
     @functools.lru_cache(maxsize=4)  # noqa: B019 (a task lives as long as its process)
     def _observer(self, dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -157,7 +159,7 @@ class CoopNav:
             own = x[:, i : i + 1]
             parts = [v[:, i : i + 1], own, targets - own, others - own]
             rows.append(torch.cat(parts, 1).flatten(1))
-        return torch.cat(rows, 1).to(device)
+        return torch.cat(rows, 1).T.contiguous().to(device)
 
     def reward(self, state: Tensor, next_state: Tensor) -> Tensor:
         """Reward every agent for a transition: [..., N]."""

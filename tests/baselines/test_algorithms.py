@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from typing import Any
 
 import pytest
@@ -11,8 +12,8 @@ from torch import Tensor, nn
 
 from baselines.algorithms.actor_critic import ActorCritic
 from baselines.algorithms.iql import IQL
-from baselines.algorithms.losses import double_q, td_target, weighted_square
-from baselines.networks import mlp
+from baselines.algorithms.losses import double_q, td_target, weighted_square_gradient
+from baselines.mlp import mlp
 from baselines.sharing.heads import Heads
 from baselines.sharing.independent import Independent
 from baselines.sharing.shared import Shared
@@ -58,7 +59,8 @@ def test_losses_by_hand() -> None:
     online, target = torch.tensor([1.0, 5.0, 3.0]), torch.tensor([10.0, 20.0, 30.0])
     assert double_q(online, target).item() == 20.0
     td, w = torch.tensor([[[1.0, -3.0]]]), torch.tensor([[2.0, 1.0]])
-    assert weighted_square(td, w).item() == (2 * 1 + 1 * 9) / 2
+    # Of (2 * 1^2 + 1 * (-3)^2) / 2 by the two errors.
+    assert weighted_square_gradient(td, w).tolist() == [[[2.0, -3.0]]]
 
 
 def sequential(flat: dict[str, Tensor], agent: int = 0) -> nn.Sequential:
@@ -133,52 +135,44 @@ def test_with_one_agent_iql_is_double_dqn() -> None:
         assert torch.allclose(td[0], delta.abs(), atol=1e-5)
 
 
-@pytest.mark.parametrize("critic", ["local", "per-agent", "one"])
-@pytest.mark.parametrize("gradient", ["own", "joint"])
-def test_the_actors_values_equal_brute_force(critic: Any, gradient: Any) -> None:
-    """Value of agent i: the stored joint action with its own, or everyone's, current action."""
-    if critic == "local" and gradient == "joint":
-        return
+def values_of(
+    method: ActorCritic, data: Batch, action: Tensor, critic: str, gradient: str
+) -> Tensor:
+    """Brute force: each critic at the stored joint action with one's own, or all, replaced."""
+    layers, N = method._critic_layers(), action.shape[1]
+    nets = 1 if critic == "one" else N
+    values = []
+    for i in range(N if gradient == "own" else nets):
+        joint = [
+            action[:, j] if gradient == "joint" or i == j else data.action[:, :, j]
+            for j in range(N)
+        ]
+        if critic == "local":
+            x = torch.cat([data.observation[:, :, i], joint[i]], -1)
+        else:
+            x = torch.cat([data.observation.flatten(2), *joint], -1)
+        for depth, (w, b) in enumerate(layers):
+            x = x @ w[:, i % nets] + b[:, i % nets]
+            x = torch.relu(x) if depth < len(layers) - 1 else x
+        values.append(x.squeeze(-1))
+    return torch.stack(values, 1)
+
+
+@pytest.mark.parametrize(
+    ("critic", "gradient"),
+    [("local", "own"), *itertools.product(["per-agent", "one"], ["own", "joint"])],
+)
+def test_the_gradient_to_the_actions_equals_brute_force(critic: Any, gradient: Any) -> None:
+    """Own: agent i's value at the stored joint action with its own replaced; joint: with all."""
     N, R = 3, 2
     method = ActorCritic(spec(N, R), Independent, root(R), critic=critic, gradient=gradient)
     data = batch(N, R)
-    action = torch.rand(R, N, B, A) * 2 - 1
-    layers = method._critic_layers()
-    value = method._value_of(data, action, layers)
-    nets = 1 if critic == "one" else N
-    for i in range(N if gradient == "own" else nets):
-        joint = data.action.clone()
-        if gradient == "own":
-            joint[:, :, i] = action[:, i]
-        else:
-            joint = action.transpose(1, 2)
-        if critic == "local":
-            x = torch.cat([data.observation[:, :, i], joint[:, :, i]], -1)
-        else:
-            x = torch.cat([data.observation.flatten(2), joint.flatten(2)], -1)
-        own = [(w[:, i % nets, None], b[:, i % nets, None]) for w, b in layers]
-        expected = mlp(own, x.unsqueeze(1)).squeeze(-1).squeeze(1)
-        assert torch.allclose(value[:, i], expected, atol=1e-5)
-
-
-def gradients_to_actions(critic: Any, gradient: Any) -> Tensor:
-    """[i, j]: whether agent i's value depends on agent j's current action."""
-    N = 3
-    method = ActorCritic(spec(N), Independent, root(), critic=critic, gradient=gradient)
-    action = (torch.rand(1, N, B, A) * 2 - 1).requires_grad_()
-    value = method._value_of(batch(N), action, method._critic_layers())
-    rows = [
-        torch.autograd.grad(value[:, i].sum(), action, retain_graph=True)[0].abs().sum((0, 2, 3))
-        for i in range(value.shape[1])
-    ]
-    return torch.stack(rows) > 0
-
-
-def test_no_gradient_crosses_agents_where_there_must_be_none() -> None:
-    for critic in ("local", "per-agent", "one"):
-        assert torch.equal(gradients_to_actions(critic, "own"), torch.eye(3, dtype=torch.bool))
-    assert gradients_to_actions("one", "joint").all()
-    assert gradients_to_actions("per-agent", "joint").all()
+    action = (torch.rand(R, N, B, A) * 2 - 1).requires_grad_()
+    value = values_of(method, data, action, critic, gradient)
+    expected = torch.autograd.grad(value.sum(), action)[0]
+    found = method._value_gradient(data, action)
+    assert expected.abs().amin((0, 2, 3)).gt(0).all()
+    assert torch.allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_independent_learners_do_not_hear_of_each_other() -> None:
@@ -225,7 +219,7 @@ def test_one_critic_learns_from_the_team_mean_and_is_not_told_rewards_twice() ->
         Batch(**{**vars(data), "reward": equal, "terminated": torch.ones(1, B, dtype=torch.bool)})
     )
     method = ActorCritic(s, Heads, root(), critic="one")
-    q = mlp(method._critic_layers(), method._critic_input(data.observation, data.action))
+    q = mlp(method._critic_layers(), method._stored_input(data))
     assert torch.allclose(td[0], (q[0, 0, :, 0] - equal[0, :, 0]).abs(), atol=1e-6)
 
 

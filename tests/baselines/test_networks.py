@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from baselines.networks import Learner, initial_layers, mlp
+from baselines.mlp import mlp
+from baselines.networks import Learner, initial_layers
 from bench.random import Random
 
 R, N, B = 2, 3, 7

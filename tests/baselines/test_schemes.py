@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from baselines.hypernet.scheme import Hypernet
-from baselines.networks import Learner, mlp
+from baselines.mlp import mlp
+from baselines.networks import Learner
 from baselines.sharing.heads import Heads
 from baselines.sharing.independent import Independent
 from baselines.sharing.shared import Shared

@@ -1,0 +1,187 @@
+"""The one function that applies a target network, whoever its weights belong to, and its gradients.
+
+Inside, activations lie with their features as rows and the batch as columns: then every product of
+the backward pass finds its large operand laid out as it needs it, narrow outputs are as fast as
+wide ones, and agents that share a layer are merged into its columns without a copy.
+
+Shapes: R replicas, N agents, B rows of a batch, F features, G 1 or N; K = R G matrices of a layer,
+each of which sees N B / G columns.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from baselines.products import product
+from bench.interfaces import Weights
+
+threshold_backward = torch.ops.aten.threshold_backward.grad_input
+
+
+def mlp(layers: Weights, x: Tensor) -> Tensor:
+    """Apply a ReLU network, the last layer without: [R, N, B, in] -> [R, N, B, out]."""
+    if not torch.is_grad_enabled():
+        return _forward(layers, x)[1]
+    parts = itertools.chain.from_iterable(layers)
+    output: Tensor = _MLP.apply(x, *parts)  # type: ignore[no-untyped-call]
+    return output
+
+
+def pull_back(layers: Weights, x: Tensor, gradient: Tensor) -> Tensor:
+    """Differentiate something with respect to x, given its gradient with respect to mlp(x).
+
+    Args:
+        layers: the network.
+        x: [R, N, B, in].
+        gradient: [R, N, B, out].
+
+    Returns:
+        [R, N, B, in].
+    """
+    weights = [weight for weight, _ in layers]
+    nothing = [None] * len(weights)
+    wanted = [True] + [False] * (2 * len(weights))
+    result = _backward(weights, nothing, _inputs(layers, x), gradient, wanted)[0]
+    assert result is not None
+    return result
+
+
+def pull_back_own(
+    layers: Weights, x: Tensor, rows: Tensor, change: Tensor, gradient: Tensor
+) -> Tensor:
+    """Differentiate by each agent's part, at N inputs that differ from x in that part only.
+
+    The first layer is linear, so x is multiplied once and each difference added.
+
+    Args:
+        layers: the network, of two layers or more.
+        x: [R, G, B, in].
+        rows: [R, N, A, H], the rows of each agent's first matrix that see its own part.
+        change: [R, N, B, A], what each agent changes of its part.
+        gradient: [R, N, B, out], as in `pull_back`.
+
+    Returns:
+        [R, N, B, A].
+    """
+    (weight, bias), *rest = layers
+    shared = weight.shape[1] == 1
+    y = _layer(weight, bias, _matrices(x.mT, weight.shape[1]), *x.shape[:2])
+    R, N, A, H = rows.shape
+    # With one matrix for all, in the order in which the next layer merges its columns.
+    hidden = y.new_empty((R, H, N, y.shape[-1]) if shared else (R, N, H, y.shape[-1]))
+    y = y.unsqueeze(2) if shared else y.view_as(hidden)
+    for part in range(A):
+        row, moved = rows[:, :, part], change[..., part]
+        row, moved = (row.mT, moved.unsqueeze(1)) if shared else (row, moved.unsqueeze(2))
+        y = torch.addcmul(y, row.unsqueeze(3), moved, out=hidden)
+    hidden.relu_()
+    active = hidden.transpose(1, 2) if shared else hidden
+    g = pull_back(rest, active.mT, gradient).mT
+    threshold_backward(g, active, 0, grad_input=g)
+    return product(rows.flatten(0, 1), g.flatten(0, 1)).view(R, N, A, -1).mT
+
+
+def _matrices(x: Tensor, groups: int) -> Tensor:
+    """Merge the agents who share a matrix into its columns: [R, N, F, B] -> [K, F, N B / G]."""
+    if groups == 1 and x.shape[1] > 1:
+        return x.transpose(1, 2).reshape(len(x), x.shape[2], -1)
+    return x.flatten(0, 1)
+
+
+def _agents(y: Tensor, replicas: int, agents: int) -> Tensor:
+    """Tell the agents apart again: [K, F, N B / G] -> [R, N, F, B]."""
+    if len(y) == replicas:
+        return y.view(replicas, y.shape[1], agents, -1).transpose(1, 2)
+    return y.view(replicas, agents, *y.shape[1:])
+
+
+def _layer(weight: Tensor, bias: Tensor, x: Tensor, replicas: int, agents: int) -> Tensor:
+    """Apply one layer: [K, in, N B / G] -> [K, out, N B / G]."""
+    y = product(weight.flatten(0, 1).mT, x)
+    if bias.shape[1] == weight.shape[1]:
+        y.add_(bias.reshape(len(y), -1, 1))
+    else:
+        _agents(y, replicas, agents).add_(bias.mT)
+    return y
+
+
+def _inputs(layers: Weights, x: Tensor) -> list[Tensor]:
+    """Return what every layer sees, as its matrices want it: [K, F, N B / G] each."""
+    R, N = x.shape[:2]
+    groups = layers[0][0].shape[1]
+    inputs = [_matrices(x.mT, groups)]
+    for (weight, bias), (above, _) in itertools.pairwise(layers):
+        y = _layer(weight, bias, inputs[-1], R, N).relu_()
+        if above.shape[1] != groups:
+            groups = above.shape[1]
+            y = _matrices(_agents(y, R, N), groups)
+        inputs.append(y)
+    return inputs
+
+
+def _forward(layers: Weights, x: Tensor) -> tuple[list[Tensor], Tensor]:
+    """Return what every layer sees, and the output [R, N, B, out]."""
+    inputs, (R, N) = _inputs(layers, x), x.shape[:2]
+    return inputs, _agents(_layer(*layers[-1], inputs[-1], R, N), R, N).mT
+
+
+def _backward(
+    weights: Sequence[Tensor],
+    bias_shapes: Sequence[torch.Size | None],
+    inputs: Sequence[Tensor],
+    gradient: Tensor,
+    wanted: Sequence[bool],
+) -> list[Tensor | None]:
+    """Return the gradients of x, W0, b0, W1, ..., those that are wanted."""
+    gradients: list[Tensor | None] = [None] * len(wanted)
+    R, N = gradient.shape[:2]
+    groups = weights[-1].shape[1]
+    g = _matrices(gradient.mT.contiguous(), groups)
+    for layer in reversed(range(len(weights))):
+        weight, shape, x = weights[layer], bias_shapes[layer], inputs[layer]
+        if weight.shape[1] != groups:
+            groups = weight.shape[1]
+            g = _matrices(_agents(g, R, N), groups)
+        if wanted[2 * layer + 2] and shape is not None:
+            summed = g if shape[1] == groups else _agents(g, R, N)
+            gradients[2 * layer + 2] = summed.sum(-1).view(shape)
+        if wanted[2 * layer + 1]:
+            gradients[2 * layer + 1] = product(x, g.mT).view(weight.shape)
+        if layer or wanted[0]:
+            g = product(weight.flatten(0, 1), g)
+        if layer:
+            threshold_backward(g, x, 0, grad_input=g)
+    if wanted[0]:
+        gradients[0] = _agents(g, R, N).mT
+    return gradients
+
+
+class _MLP(torch.autograd.Function):
+    """The whole network as one node of the graph.
+
+    At these sizes the bookkeeping of a node per operation costs as much as the products; the
+    backward pass is the textbook's, does no product that nobody asked for, and is checked against
+    finite differences.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, *parts: Tensor) -> Tensor:
+        inputs, y = _forward(list(zip(parts[::2], parts[1::2], strict=True)), x)
+        ctx.bias_shapes = [bias.shape for bias in parts[1::2]]
+        ctx.save_for_backward(*parts[::2], *inputs)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        depth = len(ctx.bias_shapes)
+        weights, inputs = ctx.saved_tensors[:depth], ctx.saved_tensors[depth:]
+        return tuple(
+            _backward(weights, ctx.bias_shapes, inputs, gradient, ctx.needs_input_grad)
+        )
