@@ -182,6 +182,4 @@ class _MLP(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         depth = len(ctx.bias_shapes)
         weights, inputs = ctx.saved_tensors[:depth], ctx.saved_tensors[depth:]
-        return tuple(
-            _backward(weights, ctx.bias_shapes, inputs, gradient, ctx.needs_input_grad)
-        )
+        return tuple(_backward(weights, ctx.bias_shapes, inputs, gradient, ctx.needs_input_grad))

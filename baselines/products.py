@@ -35,6 +35,11 @@ def product(left: Tensor, right: Tensor) -> Tensor:
         for inner in range(1, k):
             result.addcmul_(left[:, :, inner : inner + 1], right[:, inner : inner + 1])
         return result
+    if min(m, n) == 1:
+        # Onto one row or column BLAS rounds differently alone than in a batch; this does not.
+        if n == 1:
+            return (left * right.mT).sum(2, keepdim=True)
+        return (left.mT * right).sum(1, keepdim=True)
     wide = min(m, n) >= NARROWEST and m * k * n >= WORTHWHILE
     if not wide or not ONEDNN or left.dtype != torch.float32:
         return torch.bmm(left, right)

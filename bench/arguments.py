@@ -86,6 +86,14 @@ def parser() -> Parser:
     speed = commands.add_parser("speed", help="measure what training costs, and its floor")
     speed.add_argument("--quick", action="store_true", help="fewer sizes: within 3 minutes")
     speed.add_argument("--json", action="store_true", help="print JSON")
+    speed.add_argument(
+        "--against",
+        action="append",
+        default=[],
+        metavar="PEER[=PYTHON]",
+        help="also do the work of naive, benchmarl, benchmarl-pettingzoo, vmas or jaxmarl, beside "
+        "ours; PYTHON is that of the environment it is installed in; repeatable",
+    )
     speed.add_argument("--out", type=Path, default=RESULTS / "speed", help="folder for the results")
 
     for name in ("tables", "figures", "leaderboard", "paper"):

@@ -168,12 +168,12 @@ class Sampler(Protocol):
     Built as ``Sampler(replay, config, replicas)``.
     """
 
-    def extend(self, indices: Tensor, alive: Tensor | None) -> None:
-        """Hear of new transitions [K]; alive [R, K] is false for those of ended episodes."""
+    def extend(self, new: slice, alive: Tensor | None) -> None:
+        """Hear of E new transitions; alive [R, E] is false for those of ended episodes."""
         ...
 
-    def evict(self, first: int, last: int) -> None:
-        """Hear that transitions first <= i < last are gone."""
+    def evict(self, old: slice) -> None:
+        """Hear that some transitions are gone."""
         ...
 
     def sample(self, random: Random, progress: float) -> tuple[Tensor, Tensor]:

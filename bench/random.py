@@ -74,6 +74,16 @@ class Random:
         step = np.uint64((number + 1) * int(_GOLDEN) % (1 << 64))
         return Random(_mix(self.keys + step), self.device)
 
+    def folds(self, first: int, count: int) -> list[Random]:
+        """Derive the sources of steps first, ..., first + count - 1, whose draws are made together.
+
+        Their numbers are those of `fold`, at the cost of one draw for all of them.
+        """
+        steps = np.arange(first + 1, first + count + 1, dtype=np.uint64) * _GOLDEN
+        keys = _mix(self.keys + steps[:, None])
+        together = _Together(Random(keys.ravel(), self.device), count)
+        return [_OneOf(together, step, keys[step]) for step in range(count)]
+
     def _bits(self, shape: tuple[int, ...]) -> Tensor:
         keys = torch.from_numpy(self.keys.view(np.int64)).to(self.device)
         counters = _counters(torch.Size(shape).numel(), self.device)
@@ -89,3 +99,41 @@ class Random:
         # 23 bits and a half: exact in float32 and never 0 or 1.
         bits = (self._bits(shape) >> 41).bitwise_and_((1 << 23) - 1)
         return torch.special.ndtri(bits.float().add_(0.5).mul_(2.0**-23))
+
+
+class _Together:
+    """The sources of several steps as one of T R replicas, with what it has drawn."""
+
+    def __init__(self, whole: Random, count: int) -> None:
+        self.whole, self._count = whole, count
+        self._folds: dict[int | str, _Together] = {}
+        self._drawn: dict[tuple[str, tuple[int, ...]], Tensor] = {}
+
+    def fold(self, data: int | str) -> _Together:
+        if data not in self._folds:
+            self._folds[data] = _Together(self.whole.fold(data), self._count)
+        return self._folds[data]
+
+    def draw(self, kind: str, shape: tuple[int, ...]) -> Tensor:
+        """Draw [T, R, *shape], once."""
+        if (kind, shape) not in self._drawn:
+            drawn: Tensor = getattr(self.whole, kind)(*shape)
+            self._drawn[kind, shape] = drawn.unflatten(0, (self._count, -1))
+        return self._drawn[kind, shape]
+
+
+class _OneOf(Random):
+    """The source of one step of several that draw together."""
+
+    def __init__(self, together: _Together, step: int, keys: Keys) -> None:
+        super().__init__(keys, together.whole.device)
+        self._together, self._step = together, step
+
+    def fold(self, data: int | str) -> Random:
+        return _OneOf(self._together.fold(data), self._step, super().fold(data).keys)
+
+    def uniform(self, *shape: int) -> Tensor:
+        return self._together.draw("uniform", shape)[self._step]
+
+    def normal(self, *shape: int) -> Tensor:
+        return self._together.draw("normal", shape)[self._step]

@@ -6,6 +6,7 @@ configuration and the behaviour versions, whether it was interrupted or not.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -21,6 +22,7 @@ from bench.fleet import Fleet
 from bench.history import History, keep_best
 from bench.interfaces import Batch
 from bench.provenance import Stopwatch, provenance
+from bench.random import Random
 from bench.records import Assessment, Record, rounded
 
 VERSION = 1
@@ -97,6 +99,7 @@ class Run:
         self._history = History(len(fleet.configs), fleet.task.score)
         self._best: dict[str, Tensor] = {}
         self._watch = Stopwatch()
+        self._learned: list[tuple[Mapping[str, Tensor], Tensor]] = []
         self._sums: dict[str, Tensor] = {}
         self._summed = 0
         if fleet.algorithm.trains:
@@ -118,16 +121,18 @@ class Run:
         noise = self._noise()
         state = task.reset(random.fold("reset"), config.parallel)
         replay.begin(state)
-        sampler.evict(*replay.running)
-        for step in range(task.horizon):
+        sampler.evict(replay.running)
+        due = (self._group + 1) * task.horizon * config.parallel // config.steps_per_update
+        batches = iter(self._batches(due - self._updates))
+        for step, exploration in enumerate(random.folds(0, task.horizon)):
             terminated = task.terminated(state)
             alive = None if terminated is None else ~terminated
-            action = fleet.algorithm.act(task.observe(state), noise, random.fold(step))
+            action = fleet.algorithm.act(task.observe(state), noise, exploration)
             state = task.step(state, action)
             sampler.extend(replay.add(action, state, alive), alive)
             steps = (self._group * task.horizon + step + 1) * config.parallel
             while self._updates < steps // config.steps_per_update:
-                self._learn()
+                self._learn(next(batches))
         self._group += 1
         self._take_stock()
 
@@ -137,11 +142,14 @@ class Run:
         done = min(self._group / (self._groups * config.noise_fraction), 1.0)
         return config.noise_start + done * (config.noise_end - config.noise_start)
 
-    def _learn(self) -> None:
+    def _batches(self, count: int) -> list[Random]:
+        """Return the sources of the next updates' batches."""
+        return self._fleet.random.fold("sample").folds(self._updates, count)
+
+    def _learn(self, random: Random) -> None:
         """One update: sample, recompute observations and rewards from the states, learn."""
         fleet, config = self._fleet, self._fleet.config
         progress = self._updates * config.steps_per_update / (config.episodes * fleet.task.horizon)
-        random = fleet.random.fold("sample").fold(self._updates)
         indices, weight = fleet.sampler.sample(random, progress)
         state, action, next_state = fleet.replay.transitions(indices)
         reward = fleet.task.reward(state, next_state)
@@ -156,10 +164,7 @@ class Run:
         td_errors, metrics = fleet.algorithm.update(batch)
         fleet.sampler.update(indices, td_errors)
         self._updates += 1
-        rewarded = (reward.mean(-1) > 0).float().mean(1)
-        for name, value in {**metrics, "rewarded_share_batch": rewarded}.items():
-            self._sums[name] = self._sums[name] + value if name in self._sums else value
-        self._summed += 1
+        self._learned.append((metrics, reward))
 
     @torch.no_grad()
     def _take_stock(self) -> None:
@@ -171,9 +176,9 @@ class Run:
         self._rewarded[:, replay.running_slots] = (reward > 0).float().sum(2)
         counted = task.metrics(states[:, :, 1:])
         totals = task.episode_metrics({name: value.sum(2) for name, value in counted.items()})
-        for name, value in {"return": reward.sum(2), **totals}.items():
-            name = f"episode/{name}"
-            value = value.mean(1)
+        seen = {f"episode/{name}": value.mean(1) for name, value in totals.items()}
+        seen["episode/return"] = reward.sum(2).mean(1)
+        for name, value in {**seen, **self._sum_learned()}.items():
             self._sums[name] = self._sums[name] + value if name in self._sums else value
         parts = [*fleet.algorithm.policy.values(), *self._sums.values()]
         finite = torch.stack([part.isfinite().view(len(part), -1).all(1) for part in parts])
@@ -181,6 +186,18 @@ class Run:
         score = totals[task.score].mean()
         for listener in self._listeners:
             listener.advanced(self._group * config.parallel, float(score))
+
+    def _sum_learned(self) -> dict[str, Tensor]:
+        """Sum the metrics of the updates since the last call, each [R]."""
+        if not self._learned:
+            return {}
+        metrics, rewards = zip(*self._learned, strict=True)
+        # One after the other: a reduction's order, so its rounding, depends on the fleet's size.
+        sums = {name: functools.reduce(torch.add, (m[name] for m in metrics)) for name in metrics[0]}
+        rewarded = (torch.stack(rewards).mean(-1) > 0).sum((0, 2))
+        self._summed += len(self._learned)
+        self._learned = []
+        return {**sums, "rewarded_share_batch": rewarded / self._fleet.config.batch}
 
     def evaluate_if_due(self) -> None:
         """Evaluate greedily where the curve has a point, and keep the best policy."""

@@ -127,3 +127,13 @@ GOLDEN_UNIFORM = [
     [0.6636697606497018, 0.2043054130480847],
 ]
 GOLDEN_NORMAL = [[-0.914753, -0.086298], [0.422499, -0.826341]]
+
+
+def test_steps_that_draw_together_draw_what_each_draws_alone() -> None:
+    root = Random.from_seeds([3, 4])
+    for step, source in enumerate(root.folds(5, 4), start=5):
+        alone = root.fold(step)
+        assert (source.keys == alone.keys).all()
+        assert torch.equal(source.normal(3, 2), alone.normal(3, 2))
+        assert torch.equal(source.fold("move").uniform(7), alone.fold("move").uniform(7))
+        assert torch.equal(source.fold("move").fold(1).normal(2), alone.fold("move").fold(1).normal(2))

@@ -27,7 +27,7 @@ def label(group: int, step: int) -> Tensor:
     return (replica + group * 1_000 + torch.arange(E) * 100 + step).float().unsqueeze(-1)
 
 
-def fill(replay: Replay, group: int, steps: int = T) -> list[Tensor]:
+def fill(replay: Replay, group: int, steps: int = T) -> list[slice]:
     replay.begin(label(group, 0))
     return [
         replay.add(-label(group, step).unsqueeze(-1), label(group, step + 1))
@@ -40,7 +40,9 @@ def test_a_transition_is_two_neighbouring_states_of_one_episode() -> None:
     seen: set[float] = set()
     for group in range(5):  # wraps twice
         steps = T if group < 4 else 2
-        indices = torch.cat(fill(replay, group, steps)).expand(R, -1)
+        spans = fill(replay, group, steps)
+        every = torch.arange(replay.capacity)
+        indices = torch.cat([every[span] for span in spans]).expand(R, -1)
         state, action, following = replay.transitions(indices)
         assert torch.equal(following, state + 1)
         assert torch.equal(action.squeeze(-1), -state)
@@ -122,7 +124,7 @@ def test_sum_tree_at_its_edges_draws_only_live_leaves() -> None:
     indices, values = tree.sample(edge.double())
     assert set(indices.flatten().tolist()) <= set(live.flatten().tolist())
     assert (values > 0).all()
-    tree.clear(900, 1000)
+    tree.fill(slice(900, 1000), 0.0)
     assert int(tree.sample(torch.tensor([[0.9999999]], dtype=torch.float64))[0]) == 500
 
 
@@ -133,8 +135,8 @@ def prioritized(
     config = RunConfig(per_alpha=alpha, per_beta=beta, batch=batch)
     sampler = Prioritized(replay, config, R)
     for group in range(2):
-        for indices in fill(replay, group):
-            sampler.extend(indices, None)
+        for new in fill(replay, group):
+            sampler.extend(new, None)
     return replay, sampler
 
 
@@ -173,7 +175,7 @@ def test_new_transitions_come_at_the_largest_priority_and_old_ones_go() -> None:
     replay, sampler = prioritized()
     sampler.update(torch.zeros(R, 1, dtype=torch.long), torch.tensor([[9.0], [2.0]]))
     replay.begin(label(2, 0))
-    sampler.evict(*replay.running)
+    sampler.evict(replay.running)
     leaves = sampler.state()["leaves"]
     assert (leaves[:, :12] == 0).all()
     sampler.extend(replay.add(-label(2, 0).unsqueeze(-1), label(2, 1)), None)

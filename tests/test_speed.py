@@ -15,12 +15,18 @@ from torch.utils.flop_counter import FlopCounterMode
 from bench import speed
 from bench.speed import suite, timing
 from bench.speed.clock import NETWORK, REST, Clock, watched
+from bench.speed.dynamic import FULL, QUICK, Case
 from bench.speed.products import Product, flops
 from bench.speed.update import Floors, record_products
 from bench.speed.workload import reference, stocked
 
 SMALL = {"buffer": 6_000}
 """The reference workload but for the size of its ring."""
+CASES = [
+    Case("generated", 4, 3, 2, 5, 20),
+    Case("low rank", 4, 3, 2),
+    Case("grouped", 4, 3, 64, 5, 20),
+]
 
 
 def closed_form(n: int, batch: int, hidden: int) -> dict[str, int]:
@@ -49,7 +55,7 @@ def closed_form(n: int, batch: int, hidden: int) -> dict[str, int]:
 @pytest.mark.parametrize(("agents", "hidden", "batch"), [(3, 64, 1024), (2, 32, 128), (4, 128, 64)])
 def test_flops_of_an_update_are_the_closed_form(agents: int, hidden: int, batch: int) -> None:
     run = stocked(reference(**SMALL, agents=agents, hidden=[hidden, hidden], batch=batch))
-    counted = {part: flops(p) for part, p in record_products(run, "_learn").items()}
+    counted = {part: flops(p) for part, p in record_products(run, "_learn", *run._batches(1)).items()}
     counted.pop("reward", None)  # matches targets to agents
     assert counted == closed_form(agents, batch, hidden)
 
@@ -65,7 +71,7 @@ def test_recorded_products_are_all_that_torch_counts(method: str, replicas: int)
 
 def test_network_flops_are_those_of_the_record() -> None:
     run = stocked(reference(**SMALL))
-    products = record_products(run, "_learn")
+    products = record_products(run, "_learn", *run._batches(1))
     assert sum(flops(products.get(part, {})) for part in NETWORK) == (
         run._fleet.cost().flops_per_update
     )
@@ -100,7 +106,7 @@ def test_parts_cover_the_loop() -> None:
     run, clock = stocked(reference(**SMALL, batch=64)), Clock(lambda: float(next(ticks)))
     with watched(run, clock):
         first = next(ticks)
-        run._learn()
+        run._learn(*run._batches(1))
         learning = clock.lap()
         run.episodes()
         playing = clock.lap()
@@ -113,7 +119,7 @@ def test_parts_cover_the_loop() -> None:
 def test_methods_without_those_stages_are_one_part() -> None:
     run, clock = stocked(reference(**SMALL, method="iql", batch=64)), Clock()
     with watched(run, clock):
-        run._learn()
+        run._learn(*run._batches(1))
     assert set(clock.lap()) & set(NETWORK) == {"targets"}
 
 
@@ -166,7 +172,9 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[dict[str, A
     patch = pytest.MonkeyPatch()
     patch.setattr(suite, "reference", lambda: reference(**SMALL, batch=64, hidden=[16, 16]))
     patch.setattr(
-        suite, "QUICK", suite.Plan([2], {"agents": [2, 3], "replicas": [1, 2]}, 2, start_ups=1)
+        suite,
+        "QUICK",
+        suite.Plan([2], {"agents": [2, 3], "replicas": [1, 2]}, 2, 1, dynamic=CASES),
     )
     try:
         return speed.run(True, out), out
@@ -184,6 +192,8 @@ SECTIONS = [
     "memory",
     "reference run",
     "growth",
+    "roofline",
+    "dynamic products",
 ]
 
 
@@ -193,8 +203,10 @@ def test_rows_are_plain_and_have_units(measured: tuple[list[dict[str, Any]], Pat
         SECTIONS
     )
     units = ("_us_", "_ms_", "_s", "_mib", "mib", "_flops", "gflop", "ratio", "share", "_bytes")
+    units = (*units, "_per_byte")
     counts = {"agents", "parallel_episodes", "stored_transitions", "batch_transitions"}
     counts |= {"episodes", "updates", "threads", "value"}
+    counts |= {"groups", "rows", "code_or_rank", "fan_in", "fan_out"}
     for row in rows:
         for name, value in row.items():
             assert isinstance(value, str | int | float | bool)
@@ -215,6 +227,34 @@ def test_parts_add_up_to_the_total(measured: tuple[list[dict[str, Any]], Path]) 
                for row in parts.values())  # fmt: skip
 
 
+def test_the_chosen_form_is_measured_and_its_regret_is_that_of_its_time(
+    measured: tuple[list[dict[str, Any]], Path],
+) -> None:
+    rows = [row for row in measured[0] if row["section"] == "dynamic products"]
+    by_kind = {case.kind: [row for row in rows if row["kind"] == case.kind] for case in CASES}
+    assert [len(forms) for forms in by_kind.values()] == [4, 2, 2]
+    for forms in by_kind.values():
+        for time, regret in (("cpu_us", "regret"), ("learn_cpu_us", "learn_regret")):
+            times = {row["form"]: row[f"{time}_median"] for row in forms}
+            expected = times[forms[0]["chosen"]] / min(times.values())
+            for row in forms:
+                assert row[f"{regret}_ratio"] == pytest.approx(expected, rel=1e-2)
+
+
+@pytest.mark.parametrize("case", [*CASES, *QUICK, *FULL], ids=str)
+def test_the_chosen_form_is_one_that_is_measured(case: Case) -> None:
+    assert case.chosen() in case.forms()
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_counted_work_of_dynamic_products_is_what_torch_counts(case: Case) -> None:
+    inputs = case.inputs()
+    for name, form in case.forms().items():
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            form(*inputs)
+        assert case.work(name)[0] == counter.get_total_flops(), name
+
+
 def test_what_is_written(measured: tuple[list[dict[str, Any]], Path]) -> None:
     rows, out = measured
     assert {path.name for path in out.iterdir()} == {
@@ -222,6 +262,8 @@ def test_what_is_written(measured: tuple[list[dict[str, Any]], Path]) -> None:
         "growth.csv",
         "speed.svg",
         "speed.png",
+        "roofline.svg",
+        "roofline.png",
     }
     whole = json.loads((out / "speed.json").read_text())
     assert whole == {"schema_version": 1, "rows": rows}

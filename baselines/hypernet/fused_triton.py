@@ -7,8 +7,6 @@ on a GPU: its results are tested, its speed is unknown.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import triton
 import triton.language as tl
@@ -41,22 +39,22 @@ def fused(x: Tensor, code: Tensor, generator: Tensor, base: Tensor | None) -> Te
     return y
 
 
-def _kernel(
-    x: Any,
-    code: Any,
-    generator: Any,
-    base: Any,
-    y: Any,
-    rows: Any,
-    rows_per_group: Any,
-    features: Any,
-    fan_in: Any,
-    fan_out: Any,
+def _kernel(  # type: ignore[no-untyped-def]  # Triton compiles annotations, too
+    x,
+    code,
+    generator,
+    base,
+    y,
+    rows,
+    rows_per_group,
+    features,
+    fan_in,
+    fan_out,
     has_base: tl.constexpr,
     tile_rows: tl.constexpr,
     tile_in: tl.constexpr,
     tile_out: tl.constexpr,
-) -> None:
+):
     """Compute a tile of y: for every block of inputs, x g plus the sum over c of (h_c x) G_c."""
     replica = tl.program_id(2).to(tl.int64)
     x += replica * rows * fan_in

@@ -43,10 +43,10 @@ class SumTree:
         sums = rows(self._blocks, touched).sum(-1, dtype=torch.float64)
         self._sums.scatter_(1, touched, sums)
 
-    def clear(self, first: int, last: int) -> None:
-        """Set the leaves first <= i < last of every replica to 0."""
-        self.leaves[:, first:last] = 0
-        touched = slice(first // BLOCK, -(-last // BLOCK))
+    def fill(self, span: slice, values: Tensor | float) -> None:
+        """Set the leaves of a span to one value, or [R, 1 or span's length]."""
+        self.leaves[:, span] = values
+        touched = slice(span.start // BLOCK, -(-span.stop // BLOCK))
         self._sums[:, touched] = self._blocks[:, touched].sum(-1, dtype=torch.float64)
 
     def load(self, leaves: Tensor) -> None:
@@ -67,7 +67,7 @@ class SumTree:
         # Kept strictly below the sum at both levels, so that rounding cannot pick an empty leaf.
         mark = uniform * (ends[:, -1:] * (1 - 1e-12))
         block = torch.searchsorted(ends, mark, right=True)
-        into = mark - (ends - self._sums).gather(1, block)
+        into = mark - (ends.gather(1, block) - self._sums.gather(1, block))
         within = rows(self._blocks, block).cumsum(-1, dtype=torch.float64)
         mark = torch.minimum(into, within[..., -1] * (1 - 1e-12)).clamp(min=0)
         leaf = torch.searchsorted(within, mark.unsqueeze(-1), right=True).squeeze(-1)
@@ -89,16 +89,14 @@ class Prioritized:
         self._tree = SumTree(replicas, replay.capacity, replay.device)
         self._largest = torch.ones(replicas, 1, device=replay.device)
 
-    def extend(self, indices: Tensor, alive: Tensor | None) -> None:
-        """Give new transitions [K] the largest priority, those of ended episodes none."""
-        values = (self._largest**self._alpha).expand(-1, len(indices))
-        if alive is not None:
-            values = values * alive
-        self._tree.set(indices.expand(len(values), -1), values)
+    def extend(self, new: slice, alive: Tensor | None) -> None:
+        """Give new transitions the largest priority, those of ended episodes none."""
+        values = self._largest**self._alpha
+        self._tree.fill(new, values if alive is None else values * alive)
 
-    def evict(self, first: int, last: int) -> None:
-        """Take the priority of transitions first <= i < last away."""
-        self._tree.clear(first, last)
+    def evict(self, old: slice) -> None:
+        """Take the priority of old transitions away."""
+        self._tree.fill(old, 0.0)
 
     def sample(self, random: Random, progress: float) -> tuple[Tensor, Tensor]:
         """Draw indices [R, B] in proportion to the priorities, and importance weights [R, B]."""

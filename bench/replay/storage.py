@@ -74,7 +74,7 @@ class Replay:
         if self._lengths is not None:
             self._lengths[:, self.running_slots] = 0
 
-    def add(self, action: Tensor, next_state: Tensor, alive: Tensor | None = None) -> Tensor:
+    def add(self, action: Tensor, next_state: Tensor, alive: Tensor | None = None) -> slice:
         """Store one step of the running episodes.
 
         Args:
@@ -83,7 +83,7 @@ class Replay:
             alive: [R, E] bool, false where the episode had ended before this step.
 
         Returns:
-            [E] the indices of the new transitions, the same in every replica.
+            The E indices of the new transitions, the same in every replica.
         """
         if self.step >= self.horizon:
             raise ValueError("the running episodes have ended: begin new ones")
@@ -91,10 +91,9 @@ class Replay:
         self._states[:, self.running_slots, self.step + 1] = next_state
         if self._lengths is not None and alive is not None:
             self._lengths[:, self.running_slots] += alive
-        slots = torch.arange(self.first, self.first + self.episodes, device=action.device)
-        indices = slots * self.horizon + self.step
+        first, last = self.running.start + self.step, self.running.stop
         self.step += 1
-        return indices
+        return slice(first, last, self.horizon)
 
     @property
     def running_slots(self) -> slice:
@@ -102,9 +101,9 @@ class Replay:
         return slice(self.first, self.first + self.episodes)
 
     @property
-    def running(self) -> tuple[int, int]:
-        """The transitions of the running episodes, as first and one past the last."""
-        return self.first * self.horizon, (self.first + self.episodes) * self.horizon
+    def running(self) -> slice:
+        """The transitions of the running, or just ended, episodes."""
+        return slice(self.first * self.horizon, (self.first + self.episodes) * self.horizon)
 
     def running_states(self) -> Tensor:
         """Return the states of the running episodes: [R, E, T + 1, S]."""
@@ -133,12 +132,13 @@ class Replay:
     def transitions(self, indices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Read transitions [R, B]: states [R, B, S], actions [R, B, N, A] and next states."""
         at = indices + indices.div(self.horizon, rounding_mode="floor")
-        states = self._states.flatten(1, 2)
-        return (
-            rows(states, at),
-            rows(self._actions.flatten(1, 2), indices),
-            rows(states, at + 1),
-        )
+        # Two neighbouring states are one row, twice as wide, of overlapping ones.
+        replicas, *_, size = self._states.shape
+        count = self._states[0].numel() // size - 1
+        stride = self._states.stride()
+        pairs = self._states.as_strided((replicas, count, 2 * size), (stride[0], size, 1))
+        state, next_state = rows(pairs, at).split(size, -1)
+        return state, rows(self._actions.flatten(1, 2), indices), next_state
 
     def state(self) -> Mapping[str, Tensor]:
         """Return the filled part of the ring.  Only between episodes."""

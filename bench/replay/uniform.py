@@ -21,10 +21,10 @@ class Uniform:
         self._replay = replay
         self._ones = torch.ones(replicas, config.batch, device=replay.device)
 
-    def extend(self, indices: Tensor, alive: Tensor | None) -> None:
+    def extend(self, new: slice, alive: Tensor | None) -> None:
         """Need nothing of new transitions: the replay itself knows what it holds."""
 
-    def evict(self, first: int, last: int) -> None:
+    def evict(self, old: slice) -> None:
         """Need nothing of old transitions either."""
 
     def sample(self, random: Random, progress: float) -> tuple[Tensor, Tensor]:

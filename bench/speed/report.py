@@ -6,12 +6,13 @@ import csv
 import io
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.records import write_atomic
 from bench.report.style import BLUE, GREY, ORANGE, STYLE, TEXT_WIDTH, VERMILION, new_figure
+from bench.speed.roofline import draw_roofline
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,6 +22,8 @@ Rows = Sequence[Mapping[str, Any]]
 
 SCHEMA = 1
 """Version of the layout of speed.json."""
+TABLES = ("growth", "against")
+"""Sections that are also written as CSV, if there are any."""
 AXES = {
     "agents": "agents N",
     "width": "hidden width H",
@@ -70,7 +73,7 @@ def _cell(value: object) -> str:
 
 
 def write(rows: Rows, out_dir: Path) -> list[Path]:
-    """Write speed.json, growth.csv, speed.svg and speed.png; return their paths.
+    """Write speed.json, the CSV tables, and two figures as .svg and .png; return their paths.
 
     Raises:
         WorldError: if the disk refuses.
@@ -78,53 +81,55 @@ def write(rows: Rows, out_dir: Path) -> list[Path]:
     whole = {"schema_version": SCHEMA, "rows": list(rows)}
     files = {
         "speed.json": json.dumps(whole, indent=1).encode() + b"\n",
-        "growth.csv": _growth_csv(rows),
-        **_drawn(rows),
+        **{f"{section}.csv": _csv(rows, section) for section in TABLES if _of(rows, section)},
+        **_drawn("speed", _figure, rows),
+        **_drawn("roofline", draw_roofline, rows),
     }
     for name, content in files.items():
         write_atomic(out_dir / name, content)
     return [out_dir / name for name in files]
 
 
-def _growth(rows: Rows) -> Rows:
-    return [row for row in rows if row["section"] == "growth"]
+def _of(rows: Rows, section: str) -> Rows:
+    return [row for row in rows if row["section"] == section]
 
 
-def _growth_csv(rows: Rows) -> bytes:
-    growth = _growth(rows)
+def _csv(rows: Rows, section: str) -> bytes:
+    chosen = _of(rows, section)
+    names = list(dict.fromkeys(name for row in chosen for name in row))
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(growth[0]), lineterminator="\n")
+    writer = csv.DictWriter(text, names, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(growth)
+    writer.writerows(chosen)
     return text.getvalue().encode()
 
 
-def _drawn(rows: Rows) -> dict[str, bytes]:
-    """Draw the figure once, for both formats."""
+def _drawn(name: str, draw: Callable[[Rows], Figure], rows: Rows) -> dict[str, bytes]:
+    """Draw a figure once, for both formats."""
     import matplotlib.style
 
     files = {}
     # On matplotlib's own defaults: the user's matplotlibrc must not change the figure.
     with matplotlib.style.context(["default", STYLE]):
-        figure = _figure(rows)
+        figure = draw(rows)
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # laid out, once for both files
         for ending, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
             content = io.BytesIO()
             figure.savefig(content, format=ending, metadata=metadata)
-            files[f"speed.{ending}"] = content.getvalue()
+            files[f"{name}.{ending}"] = content.getvalue()
     return files
 
 
 def _figure(rows: Rows) -> Figure:
     """Draw the parts against their floors, and the growth of an update along four axes."""
     figure = new_figure(TEXT_WIDTH, 5.0)
-    grown = list(dict.fromkeys(row["axis"] for row in _growth(rows)))
+    grown = list(dict.fromkeys(row["axis"] for row in _of(rows, "growth")))
     grid = figure.add_gridspec(2, len(grown), height_ratios=[1.5, 1])
     _draw_parts(figure.add_subplot(grid[0, :]), rows)
     for column, axis in enumerate(grown):
         ax = figure.add_subplot(grid[1, column])
-        _draw_growth(ax, [row for row in _growth(rows) if row["axis"] == axis], AXES[axis])
+        _draw_growth(ax, [row for row in _of(rows, "growth") if row["axis"] == axis], AXES[axis])
         if column == 0:
             ax.set_ylabel("CPU ms per update")
             ax.legend(fontsize=6)

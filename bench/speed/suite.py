@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,10 @@ from bench.speed.components import (
     measure_replay,
     measure_start_up,
 )
+from bench.speed.dynamic import FULL as FULL_CASES
+from bench.speed.dynamic import QUICK as QUICK_CASES
+from bench.speed.dynamic import Case, measure_dynamic
+from bench.speed.peers import find_peers, measure_against
 from bench.speed.report import write
 from bench.speed.timing import Row, rounded
 from bench.speed.update import measure_growth, measure_update
@@ -27,12 +32,13 @@ from bench.speed.workload import reference
 
 @dataclass(frozen=True)
 class Plan:
-    """How much to measure: values of N, of each axis of growth, and rounds."""
+    """How much to measure: values of N, of each axis of growth, rounds, dynamic products."""
 
     agents: list[int]
     growth: dict[str, list[int]]
     rounds: int
     start_ups: int
+    dynamic: list[Case]
 
 
 BUFFERS = [10_000, 100_000, 1_000_000]
@@ -46,6 +52,7 @@ QUICK = Plan(
     },
     rounds=10,
     start_ups=3,
+    dynamic=QUICK_CASES,
 )
 FULL = Plan(
     agents=[2, 3, 4, 8, 16, 32],
@@ -57,23 +64,27 @@ FULL = Plan(
     },
     rounds=30,
     start_ups=5,
+    dynamic=FULL_CASES,
 )
 
 
-def run(quick: bool, out_dir: Path) -> list[dict[str, Any]]:
+def run(quick: bool, out_dir: Path, against: Sequence[str] = ()) -> list[dict[str, Any]]:
     """Measure everything and write it below `out_dir`.
 
     Args:
         quick: few points and rounds: under three minutes on two cores.
-        out_dir: gets speed.json, growth.csv, and speed.svg and .png.
+        out_dir: gets speed.json, growth.csv, and speed and roofline as .svg and .png.
+        against: peers to be compared with, as NAME or NAME=PYTHON; see `bench.speed.peers`.
 
     Returns:
         Rows of plain values, each of a `section`, with units in the names.
 
     Raises:
-        WorldError: if the disk refuses.
+        RequestError: if a peer is unknown or not installed.
+        WorldError: if the disk refuses, or a peer fails.
     """
     started = time.perf_counter()
+    peers = find_peers(against)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     keep_freed_memory()
@@ -81,6 +92,7 @@ def run(quick: bool, out_dir: Path) -> list[dict[str, Any]]:
         rows = _measure(QUICK if quick else FULL)
     finally:
         torch.set_num_threads(threads)
+    rows += measure_against(peers, 1 if quick else 3)
     rows[0] |= {"quick": quick, "wall_s": rounded(time.perf_counter() - started)}
     write(rows, out_dir)
     return rows
@@ -105,6 +117,7 @@ def _measure(plan: Plan) -> list[Row]:
         *memory,
         _whole(config, horizon, update, evaluation, start_up),
         *measure_growth(plan.growth, smaller, plan.rounds),
+        *measure_dynamic(plan.dynamic, plan.rounds),
     ]
 
 

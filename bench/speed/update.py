@@ -21,11 +21,11 @@ UPDATES = 2
 """Updates in a sample of growth."""
 
 
-def record_products(run: Run, method: str) -> dict[str, Counter[Product]]:
+def record_products(run: Run, method: str, *arguments: object) -> dict[str, Counter[Product]]:
     """Call a method of a run, once, and return its matrix products by part."""
     clock = Clock()
     with watched(run, clock), Recorder(clock) as recorder:
-        getattr(run, method)()
+        getattr(run, method)(*arguments)
     return recorder.products
 
 
@@ -174,16 +174,17 @@ def _grow(axis: str, values: list[int], base: RunConfig, rounds: int) -> list[Ro
         }
         config = base.model_copy(update=changes[axis])
         run = stocked(config, value if axis == "replicas" else 1)
-        run._learn()
-        grown.append((value, run, Floors(record_products(run, "_learn"), 1), Samples()))
+        run._learn(*run._batches(1))
+        products = record_products(run, "_learn", *run._batches(1))
+        grown.append((value, run, Floors(products, 1), Samples()))
     for _ in range(rounds):
         for _, run, floors, samples in grown:
             if enough(sum_rounds(samples.cpu), UPDATES):
                 continue
             clock = Clock()
             with watched(run, clock):
-                for _ in range(UPDATES):
-                    run._learn()
+                for batch in run._batches(UPDATES):
+                    run._learn(batch)
                 seconds = clock.lap()
             samples.add(seconds, floors.sample(), UPDATES)
     rows = []

@@ -24,24 +24,24 @@ def _permutations(agents: int, device: torch.device) -> Tensor:
 
 @functools.cache
 def _indicator(agents: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """[N * N, N!]: 1 where the permutation uses the (agent, target) pair."""
+    """[N!, N * N]: 1 where the permutation uses the (agent, target) pair."""
     one_hot = torch.nn.functional.one_hot(_permutations(agents, device), agents)
-    return one_hot.flatten(1).T.to(dtype).contiguous()
+    return one_hot.flatten(1).to(dtype)
 
 
 def matching_size(covers: Tensor) -> Tensor:
     """Count the targets that can be covered one-to-one: the maximum bipartite matching.
 
     Args:
-        covers: [..., N, N] bool, agent i covers target j.
+        covers: [..., E, N, N] bool, agent i covers target j.
 
     Returns:
-        [...] float32, 0 to N.
+        [..., E] float32, 0 to N.
     """
     agents = covers.shape[-1]
     if agents <= ENUMERATED:
-        pairs = covers.flatten(-2).float()
-        return (pairs @ _indicator(agents, pairs.dtype, pairs.device)).amax(-1)
+        pairs = covers.flatten(-2).mT.float()
+        return (_indicator(agents, pairs.dtype, pairs.device) @ pairs).amax(-2)
     # Where no agent covers two targets and no target has two agents, the covers are a matching.
     flat = covers.reshape(-1, agents, agents)
     size = flat.sum((1, 2)).float()
@@ -83,11 +83,11 @@ def _augment(covers: Tensor) -> Tensor:
 
 
 def least_total(distance: Tensor) -> Tensor:
-    """Return the least total distance of a one-to-one assignment: [..., N, N] -> [...]."""
+    """Return the least total distance of a one-to-one assignment: [..., E, N, N] -> [..., E]."""
     agents = distance.shape[-1]
     if agents <= ENUMERATED:
-        pairs = distance.flatten(-2)
-        return (pairs @ _indicator(agents, pairs.dtype, pairs.device)).amin(-1)
+        pairs = distance.flatten(-2).mT
+        return (_indicator(agents, pairs.dtype, pairs.device) @ pairs).amin(-2)
     flat = distance.reshape(-1, agents, agents)
     totals = [float(d[linear_sum_assignment(d)].sum()) for d in flat.cpu().numpy()]
     return torch.tensor(totals, dtype=distance.dtype, device=distance.device).view(

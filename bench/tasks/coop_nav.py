@@ -171,9 +171,21 @@ class CoopNav:
     # -- what rewards and metrics are made of ------------------------------------------------------
 
     def distances(self, state: Tensor) -> Tensor:
-        """Distance from agent i to target j: [..., N, N]."""
-        x, targets = self.positions(state), self.target_positions(state)
-        return torch.linalg.vector_norm(x.unsqueeze(-2) - targets.unsqueeze(-3), dim=-1)
+        """Distance from agent i to target j: [..., E, S] -> [..., E, N, N]."""
+        return self._distances(state, 4 * self.agents)
+
+    def _distances(self, state: Tensor, other: int) -> Tensor:
+        """Distance from agent i to the j-th of the points that start at number `other` of S.
+
+        With the episodes last in memory: no axis of length 2 or N is run through innermost.
+        """
+        planes = state.mT.contiguous()
+        xs, others = planes[..., : 2 * self.agents, :], planes[..., other : other + 2 * self.agents, :]
+        along = (
+            xs[..., axis::2, :].unsqueeze(-2) - others[..., axis::2, :].unsqueeze(-3)
+            for axis in (0, 1)
+        )
+        return torch.hypot(*along).movedim(-1, -3)
 
     def covers(self, state: Tensor) -> Tensor:
         """Whether agent i is within the radius of target j: [..., N, N] bool."""
@@ -181,9 +193,8 @@ class CoopNav:
 
     def touching(self, state: Tensor) -> Tensor:
         """Whether agents i and j, i != j, collide: [..., N, N] of 0 and 1."""
-        x = self.positions(state)
-        apart = torch.linalg.vector_norm(x.unsqueeze(-2) - x.unsqueeze(-3), dim=-1)
-        apart = apart + torch.diag(x.new_full((self.agents,), torch.inf)).nan_to_num(posinf=1e9)
+        apart = self._distances(state, 0)
+        apart = apart + 1e9 * torch.eye(self.agents, device=state.device)
         return (apart < AGENT_DIAMETER).to(state.dtype)
 
     def metrics(self, state: Tensor) -> Mapping[str, Tensor]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +15,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from baselines.hypernet import products
-from baselines.hypernet.products import GENERATED, GROUPED, LOW_RANK
+from baselines.hypernet.grouped import GROUPED, grouped, grouped_form
+from baselines.hypernet.products import GENERATED, LOW_RANK
 
 CPU_FORMS = [form for form in GENERATED if form != "fused"]
 # R, K, M, C, in, out
@@ -110,7 +114,7 @@ def test_the_rule_knows_a_form_for_every_shape(
     assert (form == "fused") <= (device == "cuda")
     assert form == "plain" or M * C <= 256  # with many rows nothing beats forming the weights
     assert products.low_rank_form(M, C, fan_in, fan_out) in LOW_RANK
-    assert products.grouped_form(M, K, C) in GROUPED
+    assert grouped_form(M, K, C) in GROUPED
 
 
 def test_the_rule_falls_back_to_plain() -> None:
@@ -160,34 +164,45 @@ def test_grouped_rows_meet_their_own_groups_weights(
     _, code, generator, base = draw(R, K, 1, 2, 3, 17, dtype=torch.float64)
     x = torch.randn(R, B, 3, dtype=torch.float64, requires_grad=True)
     index = torch.randint(K, (R, B)) // 2 * 2 % K  # unsorted, and some groups have no row
-    y = products.grouped(x, index, code, generator, base, form)
+    y = grouped(x, index, code, generator, base, form)
     for r in range(R):
         for b in range(B):
             k = int(index[r, b])
             weights = (code[r, k] @ generator[r] + base[r, 0]).view(3, 17)
             assert torch.allclose(y[r, b], x[r, b] @ weights)
     inputs = (x, code, generator, base)
-    assert torch.autograd.gradcheck(
-        lambda x, *rest: products.grouped(x, index, *rest, form), inputs
-    )
+    assert torch.autograd.gradcheck(lambda x, *rest: grouped(x, index, *rest, form), inputs)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("with_base", [True, False])
-def test_the_kernel_is_the_definition(
-    shape: tuple[int, ...], with_base: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+KERNEL = """
+import sys, torch
+from baselines.hypernet.products import generated
+path, device = sys.argv[1:]
+results = []
+for inputs, direction in torch.load(path):
+    inputs = [None if t is None else t.detach().to(device).requires_grad_() for t in inputs]
+    inputs[0].requires_grad_(False)  # not asked for, not done
+    y = generated(*inputs, form="fused")
+    wanted = [t for t in inputs[1:] if t is not None]
+    results.append([y, *torch.autograd.grad(y, wanted, direction.to(device))])
+torch.save([[t.detach().cpu() for t in result] for result in results], path)
+"""
+"""A process of its own: whether Triton interprets is settled when it is first imported."""
+
+
+def test_the_kernel_is_the_definition(tmp_path: Path) -> None:
     pytest.importorskip("triton", reason="Triton is not installed: it comes with torch for CUDA")
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cpu":
-        monkeypatch.setenv("TRITON_INTERPRET", "1")  # read when the kernel's module is imported
-    monkeypatch.delitem(sys.modules, "baselines.hypernet.fused_triton", raising=False)
-    inputs = [tensor if with_base or n < 3 else None for n, tensor in enumerate(draw(*shape))]
-    there = [None if tensor is None else tensor.to(device) for tensor in inputs]
-    y, expected = products.generated(*there, form="fused").cpu(), by_definition(*inputs)
-    assert close(y, expected)
-    wanted = [tensor for tensor in inputs[1:] if tensor is not None]  # not x: not asked, not done
-    direction = torch.randn_like(y)
-    gradients = torch.autograd.grad(y, wanted, direction)
-    correct = torch.autograd.grad(expected, wanted, direction.double())
-    assert all(close(g, c) for g, c in zip(gradients, correct, strict=True))
+    cases = []
+    for shape in SHAPES:
+        x, code, generator, base = draw(*shape)
+        direction = torch.randn(*x.shape[:3], shape[-1])
+        cases += [((x, code, generator, base), direction), ((x, code, generator, None), direction)]
+    torch.save(cases, tmp_path / "kernel")
+    device, mode = ("cuda", "0") if torch.cuda.is_available() else ("cpu", "1")
+    arguments = [sys.executable, "-c", KERNEL, str(tmp_path / "kernel"), device]
+    subprocess.run(arguments, check=True, env={**os.environ, "TRITON_INTERPRET": mode})
+    for (inputs, direction), found in zip(cases, torch.load(tmp_path / "kernel"), strict=True):
+        expected = by_definition(*inputs)
+        wanted = [tensor for tensor in inputs[1:] if tensor is not None]
+        correct = [expected, *torch.autograd.grad(expected, wanted, direction.double())]
+        assert all(close(f, c) for f, c in zip(found, correct, strict=True))

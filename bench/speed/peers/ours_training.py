@@ -1,0 +1,33 @@
+"""Our side of a comparison of training: some groups of episodes of a run, as `train` plays them.
+
+Nothing is evaluated, and nothing written: peers do neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from bench.config import resolve
+from bench.runner import keep_freed_memory
+from bench.speed.workload import make_fleet
+from bench.train import Run
+
+
+def run(workload: dict[str, Any], mark: Callable[[], None]) -> dict[str, float]:
+    """Train for `warm_env_steps`, then for `env_steps`; count the latter."""
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    config = resolve(workload["config"], where="peers")
+    fleet = make_fleet(config)
+    training = Run(fleet, None, ())
+    group = config.parallel * fleet.task.horizon
+    for _ in range(workload["warm_env_steps"] // group):
+        training.episodes()
+    mark()
+    updates, groups = training._updates, workload["env_steps"] // group
+    for _ in range(groups):
+        training.episodes()
+    return {"env_steps": groups * group, "updates": training._updates - updates}
