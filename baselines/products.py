@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
 ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-WORTHWHILE = 1 << 20
+WORTHWHILE = 1 << 21
 """Multiplications from which one product is worth a call of oneDNN."""
 NARROWEST = 8
 """Rows and columns of a result below which oneDNN is the slower one."""
@@ -55,6 +55,6 @@ def _onednn(left: Tensor, right: Tensor) -> Tensor:
 
 if ONEDNN:
 
-    @register_flop_formula(torch.ops.mkldnn._linear_pointwise)  # type: ignore[untyped-decorator]
+    @register_flop_formula(torch.ops.mkldnn._linear_pointwise)
     def _flops(left: torch.Size, right: torch.Size, *_: object, **__: object) -> int:
         return 2 * left.numel() * right[0]

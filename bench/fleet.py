@@ -88,32 +88,47 @@ class Fleet:
         self.sampler: Sampler = sampler(self.replay, config, R)
 
     def cost(self) -> Cost:
-        """Count parameters, and the FLOPs of one update by running one on a dummy batch."""
+        """Count parameters, and the FLOPs of one update."""
         trained, inference, peak = self.algorithm.parameter_counts()
-        flops = 0
-        if self.algorithm.trains:
-            spec = replace(self.spec, replicas=1, device=torch.device("cpu"))
-            B, N = self.config.batch, spec.agents
-            observation = torch.zeros(1, B, N, spec.observation_size)
-            batch = Batch(
-                observation=observation,
-                action=torch.zeros(1, B, N, spec.action_size),
-                reward=torch.zeros(1, B, N),
-                next_observation=observation,
-                terminated=None,
-                weight=torch.ones(1, B),
-            )
-            entry = method_entry(self.config.method)
-            dummy = build_algorithm(entry, spec, Random.from_seeds([0]))
-            with FlopCounterMode(display=False) as counter:
-                dummy.update(batch)
-            flops = counter.get_total_flops()
         return Cost(
             trained_parameters=trained,
             inference_parameters=inference,
             peak_parameters=peak,
-            flops_per_update=flops,
+            flops_per_update=self._flops_per_update() if self.algorithm.trains else 0,
         )
+
+    def _flops_per_update(self) -> int:
+        """Count by an update of one replica without numbers, on torch's `meta` device.
+
+        There every product is a plain one, so the count is the mathematics', whatever way a device
+        takes.  Methods that look at their numbers are run on zeros on the CPU instead.
+        """
+        for name in ("meta", "cpu"):
+            try:
+                return self._count_flops(torch.device(name))
+            except (NotImplementedError, RuntimeError):
+                if name == "cpu":
+                    raise
+        raise AssertionError
+
+    def _count_flops(self, device: torch.device) -> int:
+        spec = replace(self.spec, replicas=1, device=device)
+        B, N = self.config.batch, spec.agents
+        observation = torch.zeros(1, B, N, spec.observation_size, device=device)
+        batch = Batch(
+            observation=observation,
+            action=torch.zeros(1, B, N, spec.action_size, device=device),
+            reward=torch.zeros(1, B, N, device=device),
+            next_observation=observation,
+            terminated=None,
+            weight=torch.ones(1, B, device=device),
+        )
+        dummy = build_algorithm(
+            method_entry(self.config.method), spec, Random.from_seeds([0], device)
+        )
+        with FlopCounterMode(display=False) as counter:
+            dummy.update(batch)
+        return counter.get_total_flops()
 
     def state(self) -> dict[str, Tensor]:
         """Return every tensor that training depends on.  Only between episodes."""

@@ -193,7 +193,9 @@ class Run:
             return {}
         metrics, rewards = zip(*self._learned, strict=True)
         # One after the other: a reduction's order, so its rounding, depends on the fleet's size.
-        sums = {name: functools.reduce(torch.add, (m[name] for m in metrics)) for name in metrics[0]}
+        sums = {
+            name: functools.reduce(torch.add, (m[name] for m in metrics)) for name in metrics[0]
+        }
         rewarded = (torch.stack(rewards).mean(-1) > 0).sum((0, 2))
         self._summed += len(self._learned)
         self._learned = []

@@ -136,4 +136,6 @@ def test_steps_that_draw_together_draw_what_each_draws_alone() -> None:
         assert (source.keys == alone.keys).all()
         assert torch.equal(source.normal(3, 2), alone.normal(3, 2))
         assert torch.equal(source.fold("move").uniform(7), alone.fold("move").uniform(7))
-        assert torch.equal(source.fold("move").fold(1).normal(2), alone.fold("move").fold(1).normal(2))
+        assert torch.equal(
+            source.fold("move").fold(1).normal(2), alone.fold("move").fold(1).normal(2)
+        )

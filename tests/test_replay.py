@@ -202,3 +202,21 @@ def test_uniform_weights_are_one() -> None:
     fill(replay, 0)
     _, weights = Uniform(replay, RunConfig(batch=7), R).sample(Random.from_seeds([0, 1]), 0.3)
     assert torch.equal(weights, torch.ones(R, 7))
+
+
+def test_a_replica_has_the_same_priorities_and_weights_to_the_bit_alone_and_in_a_fleet() -> None:
+    """Batches of odd sizes: some functions of torch round by the place in the tensor."""
+    for batch in (7, 13, 40):
+        td = torch.rand(3, batch, generator=torch.Generator().manual_seed(batch)) + 0.01
+        found = []
+        for replicas in (slice(0, 3), slice(1, 2)):
+            seeds = list(range(3))[replicas]
+            count = len(seeds)
+            replay = Replay(count, 60, 3, 4, 1, (1, 1), torch.device("cpu"), terminates=False)
+            sampler = Prioritized(replay, RunConfig(batch=batch), count)
+            sampler.update(torch.arange(batch).expand(count, -1), td[replicas])
+            sampler.extend(slice(0, 12), None)
+            _, weights = sampler.sample(Random.from_seeds(seeds), 0.3)
+            found.append((sampler.state()["leaves"], weights))
+        for fleet, alone in zip(*found, strict=True):
+            assert torch.equal(fleet[1:2], alone)

@@ -77,8 +77,10 @@ class ActorCritic:
 
     def update(self, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
         """One step of the critics on the TD error, then one of the actors on the critics."""
-        td, critic_norm = self._learn_values(batch)
-        actor_norm = self._learn_actions(batch)
+        # What the critics see of the stored transitions: [R, G, B, in].
+        stored = self._critic_input(batch.observation.transpose(1, 2), batch.action.transpose(1, 2))
+        td, critic_norm = self._learn_values(batch, stored)
+        actor_norm = self._learn_actions(batch, stored)
         self._critic.track()
         self._actor.track()
         errors = td.abs().mean(1)
@@ -88,7 +90,7 @@ class ActorCritic:
             "actor_gradient_norm": actor_norm,
         }
 
-    def _learn_values(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _learn_values(self, batch: Batch, stored: Tensor) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
             layers = self._actor_scheme.weights(self._actor.target)
             action = torch.tanh_(mlp(layers, batch.next_observation.transpose(1, 2)))
@@ -98,19 +100,19 @@ class ActorCritic:
             if self._critics == "one":
                 reward = reward.mean(1, keepdim=True)
             target = td_target(reward, q_t, self._gamma, batch.terminated)
-        q_tm1 = mlp(self._critic_layers(), self._stored_input(batch))
+        q_tm1 = mlp(self._critic_layers(), stored)
         td = q_tm1.detach().squeeze(-1) - target
         gradient = weighted_square_gradient(td, batch.weight)
         return td, self._critic.descend(q_tm1, gradient.unsqueeze(-1))
 
-    def _learn_actions(self, batch: Batch) -> Tensor:
+    def _learn_actions(self, batch: Batch, stored: Tensor) -> Tensor:
         """Descend on penalty * mean of logit^2 - mean of Q, a mean over the batch per network."""
         layers = self._actor_scheme.weights(self._actor.online.views)
         logits = mlp(layers, batch.observation.transpose(1, 2))
         B, A = logits.shape[2:]
         with torch.no_grad():
             action = torch.tanh(logits)
-            slope = self._value_gradient(batch, action)
+            slope = self._value_gradient(batch, stored, action)
             gradient = torch.ops.aten.tanh_backward(slope, action).mul_(-1 / B)
             gradient.add_(logits, alpha=2 * self._penalty / (B * A))
         return self._actor.descend(logits, gradient)
@@ -119,7 +121,7 @@ class ActorCritic:
         return self._critic_scheme.weights(self._critic.online.views)
 
     @torch.no_grad()
-    def _value_gradient(self, batch: Batch, action: Tensor) -> Tensor:
+    def _value_gradient(self, batch: Batch, stored: Tensor, action: Tensor) -> Tensor:
         """Differentiate the sum of the critics' values by the actors' actions: [R, N, B, A]."""
         critic, (R, N, B, A) = self._critic_layers(), action.shape
         if self._critics == "local" or self._gradient == "joint":
@@ -129,9 +131,8 @@ class ActorCritic:
                 return slope[..., -A:]
             return slope.sum(1)[..., -N * A :].unflatten(-1, (N, A)).transpose(1, 2)
         # Own gradient: N joint actions that differ from the stored one in one agent's part.
-        joint, rows = self._stored_input(batch), self._own_rows(critic[0][0])
-        change = action - batch.action.transpose(1, 2)
-        return pull_back_own(critic, joint, rows, change, joint.new_ones(R, N, B, 1))
+        rows, change = self._own_rows(critic[0][0]), action - batch.action.transpose(1, 2)
+        return pull_back_own(critic, stored, rows, change, stored.new_ones(R, N, B, 1))
 
     def _own_rows(self, weight: Tensor) -> Tensor:
         """Pick from the first critic layer [R, G, in, H] each agent's action rows: [R, N, A, H]."""
@@ -140,10 +141,6 @@ class ActorCritic:
         if self._critics == "one":
             return rows.squeeze(1)
         return rows.diagonal(dim1=1, dim2=2).movedim(-1, 1)
-
-    def _stored_input(self, batch: Batch) -> Tensor:
-        """What the critics see of the stored transitions: [R, G, B, in]."""
-        return self._critic_input(batch.observation.transpose(1, 2), batch.action.transpose(1, 2))
 
     def _critic_input(self, observation: Tensor, action: Tensor) -> Tensor:
         """Join [R, N, B, O] and [R, N, B, A] into what each critic sees: [R, G, B, in].

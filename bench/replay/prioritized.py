@@ -31,6 +31,7 @@ class SumTree:
         blocks = -(-leaves // BLOCK)
         self.leaves = torch.zeros(replicas, blocks * BLOCK, device=device)
         self._sums = torch.zeros(replicas, blocks, dtype=torch.float64, device=device)
+        self._ones = torch.ones(BLOCK, device=device)
 
     @property
     def _blocks(self) -> Tensor:
@@ -69,10 +70,16 @@ class SumTree:
         block = torch.searchsorted(ends, mark, right=True)
         into = mark - (ends.gather(1, block) - self._sums.gather(1, block))
         within = rows(self._blocks, block).cumsum(-1, dtype=torch.float64)
-        mark = torch.minimum(into, within[..., -1] * (1 - 1e-12)).clamp(min=0)
-        leaf = torch.searchsorted(within, mark.unsqueeze(-1), right=True).squeeze(-1)
-        indices = block * BLOCK + leaf
+        mark = torch.minimum(into, within[..., -1] * (1 - 1e-12)).clamp_(min=0)
+        # A search of 32 by counting: faster than searching a short row each.
+        leaf = (within <= mark.unsqueeze(-1)).float() @ self._ones
+        indices = torch.add(leaf.long(), block, alpha=BLOCK)
         return indices, self.leaves.gather(1, indices)
+
+
+def _power(base: Tensor, exponent: float) -> Tensor:
+    """Raise to a power: torch's own rounds differently at the end of a tensor than within it."""
+    return base.log().mul_(exponent).exp_()
 
 
 class Prioritized:
@@ -91,7 +98,7 @@ class Prioritized:
 
     def extend(self, new: slice, alive: Tensor | None) -> None:
         """Give new transitions the largest priority, those of ended episodes none."""
-        values = self._largest**self._alpha
+        values = _power(self._largest, self._alpha)
         self._tree.fill(new, values if alive is None else values * alive)
 
     def evict(self, old: slice) -> None:
@@ -103,7 +110,7 @@ class Prioritized:
         indices, values = self._tree.sample(random.uniform(self._batch))
         beta = self._beta + (1 - self._beta) * progress
         # (M P)^-beta over its largest: M and the sum of priorities cancel.
-        weights = (values / values.amin(1, keepdim=True)) ** -beta
+        weights = _power(values / values.amin(1, keepdim=True), -beta)
         return indices, weights
 
     def update(self, indices: Tensor, td_errors: Tensor) -> None:
@@ -113,7 +120,7 @@ class Prioritized:
         """
         priorities = td_errors.abs().nan_to_num(0.0, 0.0, 0.0) + PRIORITY_FLOOR
         self._largest = torch.maximum(self._largest, priorities.amax(1, keepdim=True))
-        self._tree.set(indices, priorities**self._alpha)
+        self._tree.set(indices, _power(priorities, self._alpha))
 
     def state(self) -> Mapping[str, Tensor]:
         """Return the priorities and the largest one."""

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,6 +22,10 @@ OPERATIONS: dict[Any, str] = {
     aten.addmm.default: "addmm",
     aten.baddbmm.default: "baddbmm",
 }
+ONEDNN = "_linear_pointwise"
+"""oneDNN's product of the first tensor and the transposed second."""
+if hasattr(torch.ops.mkldnn, ONEDNN):
+    OPERATIONS[torch.ops.mkldnn._linear_pointwise.default] = ONEDNN
 
 
 @dataclass(frozen=True)
@@ -35,17 +40,20 @@ class Product:
     def flops(self) -> int:
         """Count 2 m k n for every pair of matrices; an added third tensor is not counted."""
         left, right = self.sizes[-2:]
-        return 2 * math.prod(left) * right[-1]
+        return 2 * math.prod(left) * right[0 if self.operation == ONEDNN else -1]
 
     def rehearsal(self) -> Callable[[], Tensor]:
         """Return a function that does it once, on buffers of its own laid out as recorded."""
         tensors = [_like(*layout) for layout in zip(self.sizes, self.strides, strict=True)]
-        out = torch.empty(*tensors[-2].shape[:-1], tensors[-1].shape[-1])
-        operation = getattr(torch, self.operation)
+        if self.operation == ONEDNN:
+            operation = partial(torch.ops.mkldnn._linear_pointwise, *tensors, None, "none", [], "")
+        else:
+            out = torch.empty(*tensors[-2].shape[:-1], tensors[-1].shape[-1])
+            operation = partial(getattr(torch, self.operation), *tensors, out=out)
 
         def product() -> Tensor:
             with torch.no_grad():
-                return operation(*tensors, out=out)
+                return operation()
 
         return product
 

@@ -120,13 +120,13 @@ class CoopNav:
         move = action @ MOVES.to(action) if self.discrete else action
         x, v = self.positions(state), self.velocities(state)
         if self.dynamics == "first-order":
-            x = (x + DT * move).clamp(-1, 1)
+            x = torch.add(x, move, alpha=DT).clamp_(-1, 1)
         else:
             force = ACCELERATION * move
             if self.collisions:
                 force = force + self._contact_force(x)
             # mpe2's order: the old velocity moves the agent, then the force changes it.
-            x, v = x + DT * v, (1 - DAMPING) * v + DT * force
+            x, v = torch.add(x, v, alpha=DT), torch.add((1 - DAMPING) * v, force, alpha=DT)
         targets = state[..., 4 * self.agents :]
         return torch.cat([x.flatten(-2), v.flatten(-2), targets], -1)
 
@@ -134,7 +134,9 @@ class CoopNav:
         """mpe2's soft contact between every two agents: [..., N, 2] -> [..., N, 2]."""
         delta = x.unsqueeze(-2) - x.unsqueeze(-3)
         apart = torch.linalg.vector_norm(delta, dim=-1, keepdim=True)
-        depth = torch.nn.functional.softplus((AGENT_DIAMETER - apart) / CONTACT_MARGIN)
+        inside = (AGENT_DIAMETER - apart) / CONTACT_MARGIN
+        # log(1 + exp(inside)) in functions whose rounding does not depend on the place in a tensor.
+        depth = torch.relu(inside) + torch.log1p(torch.exp(-inside.abs()))
         push = CONTACT_FORCE * CONTACT_MARGIN * depth * delta / apart.clamp(min=1e-12)
         return push.sum(-2)
 
@@ -180,7 +182,10 @@ class CoopNav:
         With the episodes last in memory: no axis of length 2 or N is run through innermost.
         """
         planes = state.mT.contiguous()
-        xs, others = planes[..., : 2 * self.agents, :], planes[..., other : other + 2 * self.agents, :]
+        xs, others = (
+            planes[..., : 2 * self.agents, :],
+            planes[..., other : other + 2 * self.agents, :],
+        )
         along = (
             xs[..., axis::2, :].unsqueeze(-2) - others[..., axis::2, :].unsqueeze(-3)
             for axis in (0, 1)

@@ -147,16 +147,15 @@ def compare(kind: str, peer: Side, config: RunConfig, env_steps: int, rounds: in
         _row(side, workload, results, full_env_steps)
         for side, results in zip(sides, zip(*turns, strict=True), strict=True)
     ]
-    for name in ("cpu_s", "cpu_s_full_workload"):
-        for row in rows if name in rows[0] else []:
-            row[f"{name}_ratio_to_ours"] = rounded(row[name] / rows[0][name])
+    for row in rows:
+        row["ratio_to_ours"] = rounded(row["cpu_s"] / rows[0]["cpu_s"])
     return rows
 
 
 def _ours(kind: str, config: RunConfig) -> list[Side]:
     """Our side, and what of it is stepping alone."""
     if kind == "training":
-        what = f"{config.method}, {config.parallel} environments at once, {config.sampler} replay"
+        what = f"{config.parallel} environments, {config.sampler} replay"
         return [Side("ours", what, "ours_training.py", sys.executable, {})]
     return [
         Side("ours", what, "ours_stepping.py", sys.executable, {"whole": whole})

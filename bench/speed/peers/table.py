@@ -42,7 +42,7 @@ _BENCHMARL = (
 PEERS: Mapping[str, Peer] = {
     "naive": Peer(
         file="naive.py",
-        what="a research script, 1 mpe2 environment at a time, prioritized replay",
+        what="1 mpe2 environment, prioritized replay",
         kind="training",
         env_steps=30_000,
         needs=("torch", "mpe2"),
@@ -50,7 +50,7 @@ PEERS: Mapping[str, Peer] = {
     ),
     "benchmarl": Peer(
         file="benchmarl_maddpg.py",
-        what="MADDPG, 100 VMAS environments at once, uniform replay",
+        what="100 VMAS environments, uniform replay",
         kind="training",
         env_steps=60_000,
         needs=("benchmarl", "vmas", "mpe2"),
@@ -60,7 +60,7 @@ PEERS: Mapping[str, Peer] = {
     ),
     "benchmarl-pettingzoo": Peer(
         file="benchmarl_maddpg.py",
-        what="MADDPG, 1 mpe2 environment at a time, uniform replay",
+        what="1 mpe2 environment, uniform replay",
         kind="training",
         env_steps=9_000,
         needs=("benchmarl", "vmas", "mpe2"),
@@ -78,7 +78,7 @@ PEERS: Mapping[str, Peer] = {
     ),
     "jaxmarl": Peer(
         file="jaxmarl_stepping.py",
-        what="step, observe, reward, in one compiled scan",
+        what="step, observe, reward",
         kind="stepping",
         env_steps=3_072_000,
         needs=("jax", "jaxmarl"),
