@@ -8,7 +8,7 @@ from pathlib import Path
 from snakemake.utils import min_version
 
 from bench.errors import RequestError
-from bench.grid import expand, load_grid
+from bench.grid import expand, fleets, load_grid
 from bench.report import code_digest
 
 min_version("9.19")

@@ -88,7 +88,11 @@ class Learner:
         self._lr, self._clip, self._tau = lr, clip, tau
         self._mean = torch.zeros_like(self.online.flat)
         self._square = torch.zeros_like(self.online.flat)
-        self._steps = 0
+        # On an accelerator a tensor, so that a captured update counts on.
+        on_host = self.online.flat.device.type == "cpu"
+        self._steps: int | Tensor = (
+            0 if on_host else torch.zeros((), dtype=torch.float64, device=self._mean.device)
+        )
 
     def descend(self, output: Tensor, gradient: Tensor | None = None) -> Tensor:
         """Take one clipped Adam step on a loss, a sum over replicas.
@@ -106,10 +110,10 @@ class Learner:
         self._steps += 1
         self._mean.lerp_(gradient, 1 - BETA_1)
         self._square.mul_(BETA_2).addcmul_(gradient, gradient, value=1 - BETA_2)
-        scale = math.sqrt(1 - BETA_2**self._steps)
+        scale = (1 - BETA_2**self._steps) ** 0.5
         root = self._square.sqrt().add_(EPSILON * scale)
         step = self._lr * scale / (1 - BETA_1**self._steps)
-        self.online.flat.addcdiv_(self._mean, root, value=-step)
+        self.online.flat.addcdiv_(self._mean * -step, root)
         return torch.linalg.vector_norm(norm, dim=(1, 2))
 
     def track(self) -> None:
@@ -123,14 +127,15 @@ class Learner:
             f"{name}.target": self.target_flat,
             f"{name}.mean": self._mean,
             f"{name}.square": self._square,
-            f"{name}.steps": torch.tensor(self._steps),
+            f"{name}.steps": torch.as_tensor(self._steps),
         }
 
     def load(self, name: str, state: Mapping[str, Tensor]) -> None:
         """Restore what `state` returned."""
         for key, tensor in self.state(name).items():
             tensor.copy_(state[key])
-        self._steps = int(state[f"{name}.steps"])
+        if isinstance(self._steps, int):
+            self._steps = int(state[f"{name}.steps"])
 
 
 def initial_layers(

@@ -29,11 +29,20 @@ def parser() -> Parser:
     train = commands.add_parser("train", help="train one run or fleet, to record(s)")
     place = train.add_argument_group("which run")
     place.add_argument("--grid", type=Path, help="grid file that the run belongs to")
-    place.add_argument("--run", dest="key", help="the run's path below runs/, without ending")
+    place.add_argument(
+        "--run",
+        dest="keys",
+        nargs="+",
+        default=[],
+        metavar="KEY",
+        help="the run's path below runs/, without ending; several of one shape train as one fleet",
+    )
     place.add_argument("--replicas", type=int, default=1, help="seeds side by side (default: 1)")
     place.add_argument("--results", type=Path, default=RESULTS, help="results folder")
     how = train.add_argument_group("how (numbers stay, but for rounding on another device)")
-    how.add_argument("--device", default="cpu", help="torch device (default: cpu)")
+    how.add_argument(
+        "--device", default="cpu", help="torch device: cpu, cuda, cuda:1, ... (default: cpu)"
+    )
     how.add_argument("--force", action="store_true", help="train even if the record is up to date")
     how.add_argument(
         "--checkpoint-seconds",

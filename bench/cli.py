@@ -76,10 +76,10 @@ def _train(options: argparse.Namespace) -> None:
     if options.grid:
         if given or task_options:
             raise RequestError("with --grid the run's configuration comes from the grid alone")
-        runs = _fleet_of_grid(options)
+        runs = _runs_of_grid(options)
         places = Places(options.results / load_grid(options.grid).name)
     else:
-        if options.key:
+        if options.keys:
             raise RequestError("--run names a run of a grid: give --grid too")
         base = resolve(given, {"task_options": task_options}, where="train")
         seeds = range(base.seed, base.seed + options.replicas)
@@ -115,17 +115,16 @@ def _train(options: argparse.Namespace) -> None:
         print(values)
 
 
-def _fleet_of_grid(options: argparse.Namespace) -> list[Run]:
+def _runs_of_grid(options: argparse.Namespace) -> list[Run]:
     runs = expand(load_grid(options.grid))
-    if options.key not in runs:
-        raise RequestError(
-            f"{options.grid}: no run '{options.key}'; {nearest(str(options.key), list(runs)[:20])}"
-        )
-    first = list(runs).index(options.key)
-    fleet = list(runs.values())[first : first + options.replicas]
-    if len(fleet) < options.replicas:
-        raise RequestError(f"--replicas {options.replicas}: only {len(fleet)} runs are left here")
-    return fleet
+    if not options.keys:
+        raise RequestError(f"--grid {options.grid}: give --run and one or more of its runs")
+    if options.replicas != 1:
+        raise RequestError("with --grid name every replica's run after --run, not --replicas")
+    for key in options.keys:
+        if key not in runs:
+            raise RequestError(f"{options.grid}: no run '{key}'; {nearest(key, list(runs)[:20])}")
+    return [runs[key] for key in options.keys]
 
 
 def _refuse_to_overwrite(path: Path, run: Run) -> None:

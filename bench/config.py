@@ -43,6 +43,10 @@ class Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
+FREE = ("seed", "reward", "sampler")
+"""In what the replicas of a fleet may differ: none of it changes the shape of a tensor."""
+
+
 class RunConfig(Strict):
     """Everything that decides the numbers of one run; equal configurations give equal records."""
 
@@ -125,6 +129,11 @@ class RunConfig(Strict):
             registry.look_up(registry.REWARDS[family], f"reward of {family}", self.reward)
         registry.look_up(registry.SAMPLERS, "sampler", self.sampler)
         return self
+
+    @property
+    def shape(self) -> RunConfig:
+        """What runs must have in common to be replicas of one fleet."""
+        return self.model_copy(update={name: RunConfig.model_fields[name].default for name in FREE})
 
     @property
     def digest(self) -> str:

@@ -1,8 +1,12 @@
-"""A fleet: replicas of one run under different seeds, and all that they learn with."""
+"""A fleet: runs of one shape side by side, and all that they learn with.
+
+Its replicas may differ in what changes no shape: the seed, the reward and the sampler.
+"""
 
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -11,11 +15,12 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench import registry
-from bench.config import MethodEntry, RunConfig, method_entry
+from bench.config import FREE, MethodEntry, RunConfig, method_entry
 from bench.errors import RequestError
 from bench.interfaces import Algorithm, Batch, Sampler, Spec, Task
 from bench.random import Random
 from bench.records import Cost
+from bench.replay.mixed import Mixed
 from bench.replay.storage import Replay
 from bench.tasks import make_task
 
@@ -49,26 +54,39 @@ def make_spec(config: RunConfig, task: Task, replicas: int, device: torch.device
     )
 
 
+def _slices(values: Sequence[str]) -> list[tuple[str, slice]]:
+    """Return consecutive equal values as slices."""
+    slices, start = [], 0
+    for value, same in itertools.groupby(values):
+        count = len(list(same))
+        slices.append((value, slice(start, start + count)))
+        start += count
+    return slices
+
+
 class Fleet:
-    """R runs that differ in nothing but their seed.
+    """R runs that differ in nothing but seed, reward and sampler.
 
     Args:
         configs: one per replica.
         device: where everything lives.
 
     Raises:
-        RequestError: if the configurations differ in more than the seed, or cannot be built.
+        RequestError: if the configurations differ in more than that, or cannot be built.
     """
 
     def __init__(self, configs: Sequence[RunConfig], device: torch.device) -> None:
         self.configs, self.device = configs, device
         self.config = config = configs[0]
-        if any(other.model_copy(update={"seed": config.seed}) != config for other in configs):
-            raise RequestError("the replicas of a fleet may differ in nothing but the seed")
+        if any(other.shape != config.shape for other in configs):
+            raise RequestError(f"the replicas of a fleet may differ in {', '.join(FREE)} only")
         entry = method_entry(config.method)
         R, E = len(configs), config.parallel
         self.random = Random.from_seeds([c.seed for c in configs], device)
-        self.task: Task = make_task(config, entry.actions)
+        rewards = _slices([c.reward for c in configs])
+        self._tasks = [(part, make_task(configs[part.start], entry.actions)) for _, part in rewards]
+        self.task: Task = self._tasks[0][1]
+        """The task, its reward being that of the first replica."""
         self.spec = make_spec(config, self.task, R, device)
         self.algorithm = build_algorithm(entry, self.spec, self.random.fold("initialise"))
         if not self.algorithm.trains:
@@ -84,8 +102,17 @@ class Fleet:
             device,
             terminates=self.task.terminated(probe) is not None,
         )
-        sampler = registry.load(registry.look_up(registry.SAMPLERS, "sampler", config.sampler))
-        self.sampler: Sampler = sampler(self.replay, config, R)
+        samplers = []
+        for name, part in _slices([c.sampler for c in configs]):
+            build = registry.load(registry.look_up(registry.SAMPLERS, "sampler", name))
+            samplers.append((part, build(self.replay, config, part)))
+        self.sampler: Sampler = samplers[0][1] if len(samplers) == 1 else Mixed(samplers)
+
+    def reward(self, state: Tensor, next_state: Tensor) -> Tensor:
+        """Reward every replica's transitions as its own run does: [R, ..., N]."""
+        if len(self._tasks) == 1:
+            return self.task.reward(state, next_state)
+        return torch.cat([task.reward(state[p], next_state[p]) for p, task in self._tasks])
 
     def cost(self) -> Cost:
         """Count parameters, and the FLOPs of one update."""
@@ -129,6 +156,13 @@ class Fleet:
         with FlopCounterMode(display=False) as counter:
             dummy.update(batch)
         return counter.get_total_flops()
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of everything that training depends on."""
+        return (
+            sum(tensor.nbytes for tensor in self.state().values()) if self.algorithm.trains else 0
+        )
 
     def state(self) -> dict[str, Tensor]:
         """Return every tensor that training depends on.  Only between episodes."""

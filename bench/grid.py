@@ -7,7 +7,7 @@ imports torch: the Snakefile plans thousands of runs through this module.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -123,6 +123,25 @@ def expand(grid: Grid) -> dict[str, Run]:
                 raise RequestError(f"grid {grid.name}: two runs share the key {run.key}")
             runs[run.key] = run
     return runs
+
+
+def fleets(runs: Mapping[str, Run], size: int) -> list[list[str]]:
+    """Group the keys of runs of one shape into fleets of at most `size`, in a stable order.
+
+    Within a fleet runs of one reward and sampler are neighbours.
+    """
+    shapes: dict[str, list[str]] = {}
+    for key, run in runs.items():
+        shapes.setdefault(run.config.shape.digest, []).append(key)
+
+    def order(key: str) -> tuple[str, str]:
+        return runs[key].config.reward, runs[key].config.sampler
+
+    return [
+        keys[first : first + size]
+        for keys in (sorted(keys, key=order) for keys in shapes.values())
+        for first in range(0, len(keys), size)
+    ]
 
 
 def _cells(grid: Grid, name: str, experiment: Experiment) -> Iterator[Run]:

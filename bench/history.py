@@ -77,12 +77,11 @@ class History:
         for name, per_replica in values.items():
             self.training.setdefault(name, []).append(list(per_replica))
 
-    def fail(self, finite: Tensor, episode: int) -> None:
-        """Mark the replicas [R] that are no longer finite."""
-        for replica, sound in enumerate(finite.tolist()):
-            if not sound and self.failed[replica] is None:
-                self.failed[replica] = f"a NaN or infinity before episode {episode}"
-                self.failed_at[replica] = episode
+    def fail(self, replica: int, episode: int) -> None:
+        """Mark a replica that was no longer finite after so many training episodes."""
+        if self.failed[replica] is None:
+            self.failed[replica] = f"a NaN or infinity before episode {episode}"
+            self.failed_at[replica] = episode
 
     def curve(self, replica: int) -> Curve:
         """Return one replica's evaluation curve, up to where it diverged."""

@@ -165,7 +165,8 @@ class SchemeFactory(Protocol):
 class Sampler(Protocol):
     """Chooses which stored transitions to learn from.
 
-    Built as ``Sampler(replay, config, replicas)``.
+    Built as ``Sampler(replay, config, replicas)``, `replicas` being the slice that it serves; all
+    that it is given and returns has R of that slice.
     """
 
     def extend(self, new: slice, alive: Tensor | None) -> None:

@@ -28,16 +28,14 @@ class Bar:
 
     def __init__(self, config: RunConfig, label: str) -> None:
         self._bar = tqdm(total=config.episodes, unit=" episodes", desc=label, smoothing=0.05)
-        self._score = ""
 
     def evaluated(self, history: History) -> None:
         """Show the newest greedy score."""
         name, value = _newest(history)
-        self._score = f"{name} {value:.2f}"
+        self._bar.set_postfix_str(f"greedy {name} {value:.2f}", refresh=False)
 
-    def advanced(self, episodes: int, success: float) -> None:
+    def advanced(self, episodes: int) -> None:
         """Move on."""
-        self._bar.set_postfix_str(f"greedy {self._score}, exploring {success:.2f}", refresh=False)
         self._bar.update(episodes - self._bar.n)
 
 
@@ -59,7 +57,7 @@ class Lines:
         seconds = time.monotonic() - self._start
         print(f"{done}, greedy {name} {value:.2f}, {seconds:.0f} s", file=sys.stderr, flush=True)
 
-    def advanced(self, episodes: int, success: float) -> None:
+    def advanced(self, episodes: int) -> None:
         """Say nothing between evaluations."""
 
 
@@ -103,7 +101,7 @@ class Wandb:
         point |= {f"training/{k}": _mean(v[-1]) for k, v in history.training.items()}
         self._run.log({**point, "updates": history.updates[-1]}, step=history.episode[-1])
 
-    def advanced(self, episodes: int, success: float) -> None:
+    def advanced(self, episodes: int) -> None:
         """Log nothing between evaluations."""
 
     def finish(self) -> None:

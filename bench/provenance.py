@@ -73,6 +73,7 @@ def _commit() -> tuple[str | None, bool | None]:
 def provenance(device: torch.device, replicas: int, watch: Stopwatch) -> dict[str, Any]:
     """Return host facts: versions, commit, device, and seconds and memory per replica."""
     commit, dirty = _commit()
+    peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
     return {
         "commit": commit,
@@ -86,4 +87,5 @@ def provenance(device: torch.device, replicas: int, watch: Stopwatch) -> dict[st
         "replicas": replicas,
         **{name: round(value / replicas, 2) for name, value in watch.read().items()},
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // RSS_PER_MB,
+        "peak_device_memory_mb": peak // 2**20,
     }

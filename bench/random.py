@@ -84,8 +84,15 @@ class Random:
         together = _Together(Random(keys.ravel(), self.device), count)
         return [_OneOf(together, step, keys[step]) for step in range(count)]
 
+    def part(self, replicas: slice) -> Random:
+        """Return the source of some of the replicas."""
+        return Random(self.keys[replicas], self.device)
+
     def _bits(self, shape: tuple[int, ...]) -> Tensor:
-        keys = torch.from_numpy(self.keys.view(np.int64)).to(self.device)
+        keys = torch.from_numpy(self.keys.view(np.int64))
+        if self.device.type == "cuda":
+            keys = keys.pin_memory()  # otherwise the copy would wait for the device
+        keys = keys.to(self.device, non_blocking=True)
         counters = _counters(torch.Size(shape).numel(), self.device)
         return _mix_signed_(keys[:, None] + counters).view(-1, *shape)
 

@@ -68,7 +68,7 @@ def train_runs(
     checkpoint_seconds: float = 10.0,
     wandb: bool = False,
 ) -> list[Record]:
-    """Train a fleet of runs that differ in their seed, and write policies, then records.
+    """Train runs of one shape side by side, and write policies, then records.
 
     Runs whose records are up to date are not trained again, unless `force`.
 
@@ -93,17 +93,61 @@ def _train(
     checkpoint_seconds: float,
     wandb: bool,
 ) -> list[Record]:
+    """Train what fits the device at once, one such fleet after the other."""
     _check_writable(places, runs)
     import torch
 
+    # One thread: products this small gain nothing from more, and more round differently.
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    where = _device(device)
+    size = min(_fits(runs, where), len(runs))
+    records: list[Record] = []
+    while len(records) < len(runs):
+        fleet = runs[len(records) : len(records) + size]
+        try:
+            records += _train_fleet(fleet, places, where, checkpoint_seconds, wandb)
+        except torch.OutOfMemoryError:
+            if len(fleet) == 1:
+                raise
+            size = -(-len(fleet) // 2)
+            print(f"{where} is full at {len(fleet)} replicas: trying {size}", file=sys.stderr)
+            torch.cuda.empty_cache()
+    return records
+
+
+def _fits(runs: Sequence[Run], device: torch.device) -> int:
+    """Estimate how many replicas a device holds: as many as half of its free memory can store.
+
+    The other half is for what an update needs in passing.
+    """
+    import torch
+
+    from bench.fleet import Fleet
+
+    if device.type != "cuda":
+        return len(runs)
+    # Without numbers, so without memory.
+    held = max(Fleet([runs[0].config], torch.device("meta")).nbytes, 1)
+    free, _ = torch.cuda.mem_get_info(device)
+    size = max(free // 2 // held, 1)
+    text = f"{held / 2**20:.0f} MiB a replica, {free / 2**20:,.0f} MiB free"
+    print(f"{device}: {text}: up to {size} replicas at once", file=sys.stderr)
+    return int(size)
+
+
+def _train_fleet(
+    runs: Sequence[Run],
+    places: Places,
+    device: torch.device,
+    checkpoint_seconds: float,
+    wandb: bool,
+) -> list[Record]:
     from bench import progress
     from bench.checkpoint import Checkpoint
     from bench.policies import save_policy
     from bench.train import train
 
-    # One thread: products this small gain nothing from more, and more round differently.
-    torch.set_num_threads(1)
-    keep_freed_memory()
     configs = [run.config for run in runs]
     checkpoint = Checkpoint(places.checkpoint(runs), configs, checkpoint_seconds)
     label = runs[0].key if len(runs) == 1 else f"{runs[0].key} and {len(runs) - 1} more"
@@ -112,7 +156,7 @@ def _train(
     mirror = progress.Wandb(configs[0], places.folder / "wandb", label) if wandb else None
     if mirror:
         listeners.append(mirror)
-    outcomes = train(configs, _device(device), checkpoint, listeners)
+    outcomes = train(configs, device, checkpoint, listeners)
     for run, outcome in zip(runs, outcomes, strict=True):
         if outcome.policy:
             save_policy(places.policy(run), run.config, outcome.policy)

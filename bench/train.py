@@ -14,6 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from bench.capture import Captured
 from bench.checkpoint import Checkpoint
 from bench.config import RunConfig, behaviour
 from bench.errors import RequestError
@@ -36,8 +37,8 @@ class Listener(Protocol):
         """Hear of a new evaluation, the last point of the history."""
         ...
 
-    def advanced(self, episodes: int, success: float) -> None:
-        """Hear of more training episodes and the mean score under exploration in them."""
+    def advanced(self, episodes: int) -> None:
+        """Hear of more training episodes."""
         ...
 
 
@@ -102,9 +103,11 @@ class Run:
         self._learned: list[tuple[Mapping[str, Tensor], Tensor]] = []
         self._sums: dict[str, Tensor] = {}
         self._summed = 0
+        self._learn_from = Captured(self._update, fleet.device)
         if fleet.algorithm.trains:
-            slots = fleet.replay.slots
-            self._rewarded = torch.zeros(len(fleet.configs), slots, device=fleet.device)
+            slots, R = fleet.replay.slots, len(fleet.configs)
+            self._rewarded = torch.zeros(R, slots, device=fleet.device)
+            self._failed = torch.full((R,), -1, device=fleet.device)
         if checkpoint is not None and (kept := checkpoint.read()) is not None:
             self._load(*kept)
 
@@ -147,12 +150,25 @@ class Run:
         return self._fleet.random.fold("sample").folds(self._updates, count)
 
     def _learn(self, random: Random) -> None:
-        """One update: sample, recompute observations and rewards from the states, learn."""
+        """One update: sample, learn, and tell the sampler of the TD errors."""
         fleet, config = self._fleet, self._fleet.config
         progress = self._updates * config.steps_per_update / (config.episodes * fleet.task.horizon)
         indices, weight = fleet.sampler.sample(random, progress)
+        td_errors, metrics, reward = self._learn_from(indices, weight)
+        fleet.sampler.update(indices, td_errors)
+        self._updates += 1
+        self._learned.append((metrics, reward))
+
+    def _update(
+        self, indices: Tensor, weight: Tensor
+    ) -> tuple[Tensor, Mapping[str, Tensor], Tensor]:
+        """Recompute observations and rewards of the stored states, and learn from them.
+
+        Never looks at a number, so that an accelerator need not wait for the host.
+        """
+        fleet = self._fleet
         state, action, next_state = fleet.replay.transitions(indices)
-        reward = fleet.task.reward(state, next_state)
+        reward = fleet.reward(state, next_state)
         batch = Batch(
             observation=fleet.task.observe(state),
             action=action,
@@ -162,9 +178,7 @@ class Run:
             weight=weight,
         )
         td_errors, metrics = fleet.algorithm.update(batch)
-        fleet.sampler.update(indices, td_errors)
-        self._updates += 1
-        self._learned.append((metrics, reward))
+        return td_errors, metrics, reward
 
     @torch.no_grad()
     def _take_stock(self) -> None:
@@ -172,7 +186,7 @@ class Run:
         fleet, config = self._fleet, self._fleet.config
         task, replay = fleet.task, fleet.replay
         states = replay.running_states()
-        reward = task.reward(states[:, :, :-1], states[:, :, 1:]).mean(-1)
+        reward = fleet.reward(states[:, :, :-1], states[:, :, 1:]).mean(-1)
         self._rewarded[:, replay.running_slots] = (reward > 0).float().sum(2)
         counted = task.metrics(states[:, :, 1:])
         totals = task.episode_metrics({name: value.sum(2) for name, value in counted.items()})
@@ -182,10 +196,10 @@ class Run:
             self._sums[name] = self._sums[name] + value if name in self._sums else value
         parts = [*fleet.algorithm.policy.values(), *self._sums.values()]
         finite = torch.stack([part.isfinite().view(len(part), -1).all(1) for part in parts])
-        self._history.fail(finite.all(0), self._group * config.parallel)
-        score = totals[task.score].mean()
+        newly = ~finite.all(0) & (self._failed < 0)
+        self._failed.masked_fill_(newly, self._group)
         for listener in self._listeners:
-            listener.advanced(self._group * config.parallel, float(score))
+            listener.advanced(self._group * config.parallel)
 
     def _sum_learned(self) -> dict[str, Tensor]:
         """Sum the metrics of the updates since the last call, each [R]."""
@@ -209,8 +223,9 @@ class Run:
         episode = self._group * config.parallel
         if history.episode and history.episode[-1] == episode:
             return
+        self._note_failures()
         random = fleet.random.fold("evaluation").fold(len(history.episode))
-        raw = evaluate(fleet.task, fleet.algorithm, random, config.evaluation_episodes)
+        raw = self._evaluate(random, config.evaluation_episodes)
         env_steps = episode * fleet.task.horizon
         better = history.evaluated(episode, env_steps, self._updates, raw)
         self._best = keep_best(self._best, fleet.algorithm.policy, better)
@@ -218,6 +233,17 @@ class Run:
             self._log_training(episode)
         for listener in self._listeners:
             listener.evaluated(history)
+
+    def _evaluate(self, random: Random, episodes: int) -> Mapping[str, Tensor]:
+        fleet = self._fleet
+        return evaluate(fleet.task, fleet.algorithm, random, episodes, fleet.reward)
+
+    def _note_failures(self) -> None:
+        """Tell the history which replicas have diverged since the last time, and when."""
+        if self._fleet.algorithm.trains:
+            for replica, group in enumerate(self._failed.tolist()):
+                if group >= 0:
+                    self._history.fail(replica, group * self._fleet.config.parallel)
 
     def _log_training(self, episode: int) -> None:
         groups = (
@@ -244,6 +270,7 @@ class Run:
             **{f"best/{name}": tensor for name, tensor in self._best.items()},
             **{f"sums/{name}": tensor for name, tensor in self._sums.items()},
             "rewarded": self._rewarded,
+            "failed": self._failed,
         }
         header = {
             "group": self._group,
@@ -262,6 +289,7 @@ class Run:
         self._fleet.load(tensors)
         self._best, self._sums = part("best"), part("sums")
         self._rewarded.copy_(tensors["rewarded"])
+        self._failed.copy_(tensors["failed"])
         self._group, self._updates = int(str(header["group"])), int(str(header["updates"]))
         self._summed = int(str(header["summed"]))
         self._history = History(**header["history"])  # type: ignore[arg-type]
@@ -274,11 +302,11 @@ class Run:
         fleet, history, config = self._fleet, self._history, self._fleet.config
         random = fleet.random.fold("assessment")
         final = {name: tensor.clone() for name, tensor in fleet.algorithm.policy.items()}
-        last = evaluate(fleet.task, fleet.algorithm, random, config.absolute_episodes)
+        last = self._evaluate(random, config.absolute_episodes)
         best = last
         if final:
             fleet.algorithm.load_policy(self._best)
-            best = evaluate(fleet.task, fleet.algorithm, random, config.absolute_episodes)
+            best = self._evaluate(random, config.absolute_episodes)
         cost = fleet.cost()
         facts = provenance(fleet.device, len(fleet.configs), self._watch)
         outcomes = []

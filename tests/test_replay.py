@@ -133,7 +133,7 @@ def prioritized(
 ) -> tuple[Replay, Prioritized]:
     replay = make(slots=6)
     config = RunConfig(per_alpha=alpha, per_beta=beta, batch=batch)
-    sampler = Prioritized(replay, config, R)
+    sampler = Prioritized(replay, config, slice(0, R))
     for group in range(2):
         for new in fill(replay, group):
             sampler.extend(new, None)
@@ -200,7 +200,9 @@ def test_a_diverged_replica_leaves_the_others_priorities_alone() -> None:
 def test_uniform_weights_are_one() -> None:
     replay = make(slots=3)
     fill(replay, 0)
-    _, weights = Uniform(replay, RunConfig(batch=7), R).sample(Random.from_seeds([0, 1]), 0.3)
+    _, weights = Uniform(replay, RunConfig(batch=7), slice(0, R)).sample(
+        Random.from_seeds([0, 1]), 0.3
+    )
     assert torch.equal(weights, torch.ones(R, 7))
 
 
@@ -213,7 +215,7 @@ def test_a_replica_has_the_same_priorities_and_weights_to_the_bit_alone_and_in_a
             seeds = list(range(3))[replicas]
             count = len(seeds)
             replay = Replay(count, 60, 3, 4, 1, (1, 1), torch.device("cpu"), terminates=False)
-            sampler = Prioritized(replay, RunConfig(batch=batch), count)
+            sampler = Prioritized(replay, RunConfig(batch=batch), slice(0, count))
             sampler.update(torch.arange(batch).expand(count, -1), td[replicas])
             sampler.extend(slice(0, 12), None)
             _, weights = sampler.sample(Random.from_seeds(seeds), 0.3)

@@ -90,11 +90,11 @@ class Prioritized:
     is likely to be replayed once.  TD errors are the *unweighted* ones.
     """
 
-    def __init__(self, replay: Replay, config: RunConfig, replicas: int) -> None:
-        self._replay, self._batch = replay, config.batch
+    def __init__(self, replay: Replay, config: RunConfig, replicas: slice) -> None:
+        self._batch, count = config.batch, replicas.stop - replicas.start
         self._alpha, self._beta = config.per_alpha, config.per_beta
-        self._tree = SumTree(replicas, replay.capacity, replay.device)
-        self._largest = torch.ones(replicas, 1, device=replay.device)
+        self._tree = SumTree(count, replay.capacity, replay.device)
+        self._largest = torch.ones(count, 1, device=replay.device)
 
     def extend(self, new: slice, alive: Tensor | None) -> None:
         """Give new transitions the largest priority, those of ended episodes none."""

@@ -113,13 +113,14 @@ class Replay:
         """Count the transitions of a replica (early endings not subtracted)."""
         return (self.filled - self.episodes) * self.horizon + self.episodes * self.step
 
-    def uniform(self, random: Random, batch: int) -> Tensor:
+    def uniform(self, random: Random, batch: int, replicas: slice = slice(None)) -> Tensor:
         """Draw [R, B] transitions uniformly, with replacement, of all that are stored."""
         if self._lengths is not None:
-            ends = self._lengths.cumsum(1)
+            lengths = self._lengths[replicas]
+            ends = lengths.cumsum(1)
             drawn = (random.uniform(batch) * ends[:, -1:]).long()
             slot = torch.searchsorted(ends, drawn, right=True)
-            start = (ends - self._lengths).gather(1, slot)
+            start = (ends - lengths).gather(1, slot)
             return slot * self.horizon + (drawn - start)
         ended = (self.filled - self.episodes) * self.horizon
         drawn = (random.uniform(batch) * len(self)).long()

@@ -17,9 +17,10 @@ VERSION = 1
 class Uniform:
     """Sample uniformly with replacement; every importance weight is 1."""
 
-    def __init__(self, replay: Replay, config: RunConfig, replicas: int) -> None:
-        self._replay = replay
-        self._ones = torch.ones(replicas, config.batch, device=replay.device)
+    def __init__(self, replay: Replay, config: RunConfig, replicas: slice) -> None:
+        self._replay, self._replicas = replay, replicas
+        count = replicas.stop - replicas.start
+        self._ones = torch.ones(count, config.batch, device=replay.device)
 
     def extend(self, new: slice, alive: Tensor | None) -> None:
         """Need nothing of new transitions: the replay itself knows what it holds."""
@@ -29,7 +30,8 @@ class Uniform:
 
     def sample(self, random: Random, progress: float) -> tuple[Tensor, Tensor]:
         """Draw indices [R, B]; the weights [R, B] are 1."""
-        return self._replay.uniform(random, self._ones.shape[1]), self._ones
+        batch = self._ones.shape[1]
+        return self._replay.uniform(random, batch, self._replicas), self._ones
 
     def update(self, indices: Tensor, td_errors: Tensor) -> None:
         """Ignore TD errors."""

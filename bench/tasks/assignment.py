@@ -42,8 +42,10 @@ def matching_size(covers: Tensor) -> Tensor:
     if agents <= ENUMERATED:
         pairs = covers.flatten(-2).mT.float()
         return (_indicator(agents, pairs.dtype, pairs.device) @ pairs).amax(-2)
-    # Where no agent covers two targets and no target has two agents, the covers are a matching.
     flat = covers.reshape(-1, agents, agents)
+    if covers.device.type != "cpu":  # picking the contested ones would wait for the device
+        return _augment(flat).view(covers.shape[:-2])
+    # Where no agent covers two targets and no target has two agents, the covers are a matching.
     size = flat.sum((1, 2)).float()
     contested = (flat.sum(1) > 1).any(1) | (flat.sum(2) > 1).any(1)
     size[contested] = _augment(flat[contested])

@@ -1,0 +1,58 @@
+"""Samplers side by side: each serves its slice of a fleet's replicas."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from bench.interfaces import Sampler
+from bench.random import Random
+
+
+class Mixed:
+    """One sampler made of several.
+
+    Args:
+        parts: consecutive slices that cover the replicas, and who serves each.
+    """
+
+    def __init__(self, parts: Sequence[tuple[slice, Sampler]]) -> None:
+        self._parts = parts
+
+    def extend(self, new: slice, alive: Tensor | None) -> None:
+        """Tell every sampler of its replicas' new transitions."""
+        for replicas, sampler in self._parts:
+            sampler.extend(new, None if alive is None else alive[replicas])
+
+    def evict(self, old: slice) -> None:
+        """Tell every sampler of old transitions."""
+        for _, sampler in self._parts:
+            sampler.evict(old)
+
+    def sample(self, random: Random, progress: float) -> tuple[Tensor, Tensor]:
+        """Draw indices and weights [R, B], each replica's by its own sampler."""
+        drawn = [sampler.sample(random.part(part), progress) for part, sampler in self._parts]
+        indices, weights = zip(*drawn, strict=True)
+        return torch.cat(indices), torch.cat(weights)
+
+    def update(self, indices: Tensor, td_errors: Tensor) -> None:
+        """Tell every sampler of its replicas' TD errors."""
+        for part, sampler in self._parts:
+            sampler.update(indices[part], td_errors[part])
+
+    def state(self) -> Mapping[str, Tensor]:
+        """Return the parts' states, each under its number."""
+        return {
+            f"{number}.{name}": tensor
+            for number, (_, sampler) in enumerate(self._parts)
+            for name, tensor in sampler.state().items()
+        }
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Restore what `state` returned."""
+        for number, (_, sampler) in enumerate(self._parts):
+            prefix = f"{number}."
+            own = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+            sampler.load(own)
