@@ -159,10 +159,11 @@ class Fleet:
 
     @property
     def nbytes(self) -> int:
-        """The bytes of everything that training depends on."""
-        return (
-            sum(tensor.nbytes for tensor in self.state().values()) if self.algorithm.trains else 0
-        )
+        """The bytes of everything that training depends on, the replay when it is full."""
+        if not self.algorithm.trains:
+            return 0
+        parts = (*self.algorithm.state().values(), *self.sampler.state().values())
+        return self.replay.nbytes + sum(tensor.nbytes for tensor in parts)
 
     def state(self) -> dict[str, Tensor]:
         """Return every tensor that training depends on.  Only between episodes."""

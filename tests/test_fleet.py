@@ -118,6 +118,10 @@ def test_what_a_card_holds_follows_from_the_bytes_of_a_replica(
     runs = [GridRun("e", config) for config in mixed()]
     held = Fleet([runs[0].config], torch.device("cpu")).nbytes
     assert Fleet([runs[0].config], torch.device("meta")).nbytes == held
+    going = Run(Fleet([runs[0].config], torch.device("cpu")), None, ())
+    while not going.done:  # the ring wraps
+        going.episodes()
+    assert sum(tensor.nbytes for tensor in going._fleet.state().values()) - held < 100
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (held * 10, held * 20))
     assert runner._fits(runs, torch.device("cuda")) == 5
     assert runner._fits(runs, torch.device("cpu")) == len(runs)

@@ -109,6 +109,12 @@ class Replay:
         """Return the states of the running episodes: [R, E, T + 1, S]."""
         return self._states[:, self.running_slots]
 
+    @property
+    def nbytes(self) -> int:
+        """The bytes of the whole ring."""
+        kept = (self._states, self._actions, self._lengths)
+        return sum(tensor.nbytes for tensor in kept if tensor is not None)
+
     def __len__(self) -> int:
         """Count the transitions of a replica (early endings not subtracted)."""
         return (self.filled - self.episodes) * self.horizon + self.episodes * self.step
