@@ -103,6 +103,7 @@ def parser() -> Parser:
         help="also do the work of naive, benchmarl, benchmarl-pettingzoo, vmas or jaxmarl, beside "
         "ours; PYTHON is that of the environment it is installed in; repeatable",
     )
+    speed.add_argument("--device", default="cpu", help="where fleets are timed (default: cpu)")
     speed.add_argument("--out", type=Path, default=RESULTS / "speed", help="folder for the results")
 
     for name in ("tables", "figures", "leaderboard", "paper"):

@@ -223,7 +223,7 @@ def _tasks(options: argparse.Namespace) -> None:
 def _speed(options: argparse.Namespace) -> None:
     from bench.speed import run, show
 
-    rows = run(options.quick, options.out, options.against)
+    rows = run(options.quick, options.out, options.against, options.device)
     print(json.dumps(rows) if options.json else show(rows))
 
 

@@ -100,7 +100,7 @@ def _train(
     # One thread: products this small gain nothing from more, and more round differently.
     torch.set_num_threads(1)
     keep_freed_memory()
-    where = _device(device)
+    where = find_device(device)
     size = min(_fits(runs, where), len(runs))
     records: list[Record] = []
     while len(records) < len(runs):
@@ -179,7 +179,12 @@ def keep_freed_memory() -> None:
         libc.mallopt(trim_threshold, 1 << 30)
 
 
-def _device(name: str) -> torch.device:
+def find_device(name: str) -> torch.device:
+    """Return a torch device that works.
+
+    Raises:
+        RequestError: naming the reason.
+    """
     import torch
 
     try:

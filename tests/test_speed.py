@@ -16,6 +16,7 @@ from bench import speed
 from bench.speed import suite, timing
 from bench.speed.clock import NETWORK, REST, Clock, watched
 from bench.speed.dynamic import FULL, QUICK, Case
+from bench.speed.fleets import Traffic, traffic
 from bench.speed.products import Product, flops
 from bench.speed.update import Floors, record_products
 from bench.speed.workload import reference, stocked
@@ -131,6 +132,7 @@ def test_methods_without_those_stages_are_one_part() -> None:
         ("bmm", ((3, 4, 5), (3, 5, 6)), ((20, 1, 4), (0, 6, 1)), 3 * 2 * 4 * 5 * 6),
         ("baddbmm", ((3, 1, 6), (3, 4, 5), (3, 5, 6)), ((6, 6, 1), (20, 5, 1), (30, 6, 1)), 720),
         ("addmm", ((6,), (4, 5), (5, 6)), ((1,), (5, 1), (1, 5)), 2 * 4 * 5 * 6),
+        ("_linear_pointwise", ((1, 4, 5), (6, 5)), ((20, 5, 1), (1, 6)), 2 * 4 * 5 * 6),
     ],
 )
 def test_a_product_is_rehearsed_as_it_was(
@@ -141,7 +143,23 @@ def test_a_product_is_rehearsed_as_it_was(
 ) -> None:
     product = Product(operation, sizes, strides)
     assert product.flops == expected
-    assert product.rehearsal()().shape == (*sizes[-2][:-1], sizes[-1][-1])
+    columns = sizes[-1][0 if operation == "_linear_pointwise" else -1]
+    assert product.rehearsal()().shape == (*sizes[-2][:-1], columns)
+
+
+def test_traffic_is_what_operations_read_and_write() -> None:
+    x, row = torch.ones(10, 20), torch.ones(20)
+    for operation, expected in (
+        (lambda: x + row, 4 * (200 + 20 + 200)),
+        (lambda: x.add_(1.0), 4 * (200 + 200)),
+        (lambda: x.T.view(20, 10)[3:], 0),
+        (lambda: row.expand(10, 20) * x, 4 * (20 + 200 + 200)),
+    ):
+        with Traffic() as counted:
+            operation()
+        assert counted.bytes == expected
+    config = reference(**SMALL, batch=64)
+    assert traffic(config, 2) == pytest.approx(2 * traffic(config, 1), rel=0.02)
 
 
 def test_floor_adds_up_what_each_part_does(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,7 +193,9 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[dict[str, A
     patch.setattr(
         suite,
         "QUICK",
-        suite.Plan([2], {"agents": [2, 3], "replicas": [1, 2]}, 2, 1, dynamic=CASES),
+        suite.Plan(
+            [2], {"agents": [2, 3], "replicas": [1, 2]}, {"cpu": [1, 4]}, 2, 1, dynamic=CASES
+        ),
     )
     try:
         return speed.run(True, out), out
@@ -193,6 +213,7 @@ SECTIONS = [
     "memory",
     "reference run",
     "growth",
+    "fleets",
     "roofline",
     "dynamic products",
 ]
@@ -203,10 +224,22 @@ def test_rows_are_plain_and_have_units(measured: tuple[list[dict[str, Any]], Pat
     assert [section for section, _ in itertools.groupby(rows, lambda row: row["section"])] == (
         SECTIONS
     )
-    units = ("_us_", "_ms_", "_s", "_mib", "mib", "_flops", "gflop", "ratio", "share", "_bytes")
+    units = (
+        "_us_",
+        "_ms_",
+        "_s",
+        "_mib",
+        "mib",
+        "_flops",
+        "gflop",
+        "ratio",
+        "share",
+        "_bytes",
+        "_gb_per_s",
+    )
     units = (*units, "_per_byte")
     counts = {"agents", "parallel_episodes", "stored_transitions", "batch_transitions"}
-    counts |= {"episodes", "updates", "threads", "value"}
+    counts |= {"episodes", "updates", "threads", "value", "replicas"}
     counts |= {"groups", "rows", "code_or_rank", "fan_in", "fan_out"}
     for row in rows:
         for name, value in row.items():

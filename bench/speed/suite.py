@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from bench.config import RunConfig
-from bench.runner import keep_freed_memory
+from bench.runner import find_device, keep_freed_memory
 from bench.speed.components import (
     measure_environment,
     measure_evaluation,
@@ -23,6 +23,7 @@ from bench.speed.components import (
 from bench.speed.dynamic import FULL as FULL_CASES
 from bench.speed.dynamic import QUICK as QUICK_CASES
 from bench.speed.dynamic import Case, measure_dynamic
+from bench.speed.fleets import measure_fleets
 from bench.speed.peers import find_peers, measure_against
 from bench.speed.report import write
 from bench.speed.timing import Row, rounded
@@ -36,6 +37,8 @@ class Plan:
 
     agents: list[int]
     growth: dict[str, list[int]]
+    fleets: dict[str, list[int]]
+    """Values of R by kind of device."""
     rounds: int
     start_ups: int
     dynamic: list[Case]
@@ -50,6 +53,7 @@ QUICK = Plan(
         "replicas": [1, 2, 4],
         "buffer_transitions": BUFFERS,
     },
+    fleets={"cpu": [1, 4], "accelerator": [1, 32, 120]},
     rounds=10,
     start_ups=3,
     dynamic=QUICK_CASES,
@@ -62,34 +66,38 @@ FULL = Plan(
         "replicas": [1, 2, 4, 8, 16],
         "buffer_transitions": BUFFERS,
     },
+    fleets={"cpu": [1, 2, 4, 8], "accelerator": [1, 8, 32, 120]},
     rounds=30,
     start_ups=5,
     dynamic=FULL_CASES,
 )
 
 
-def run(quick: bool, out_dir: Path, against: Sequence[str] = ()) -> list[dict[str, Any]]:
+def run(
+    quick: bool, out_dir: Path, against: Sequence[str] = (), device: str = "cpu"
+) -> list[dict[str, Any]]:
     """Measure everything and write it below `out_dir`.
 
     Args:
         quick: few points and rounds: under three minutes on two cores.
         out_dir: gets speed.json, growth.csv, and speed and roofline as .svg and .png.
         against: peers to be compared with, as NAME or NAME=PYTHON; see `bench.speed.peers`.
+        device: where fleets are timed; all else is on the CPU.
 
     Returns:
         Rows of plain values, each of a `section`, with units in the names.
 
     Raises:
-        RequestError: if a peer is unknown or not installed.
+        RequestError: if a peer is unknown or not installed, or there is no such device.
         WorldError: if the disk refuses, or a peer fails.
     """
     started = time.perf_counter()
-    peers = find_peers(against)
+    peers, where = find_peers(against), find_device(device)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     keep_freed_memory()
     try:
-        rows = _measure(QUICK if quick else FULL)
+        rows = _measure(QUICK if quick else FULL, where)
     finally:
         torch.set_num_threads(threads)
     rows += measure_against(peers, 1 if quick else 3)
@@ -98,7 +106,7 @@ def run(quick: bool, out_dir: Path, against: Sequence[str] = ()) -> list[dict[st
     return rows
 
 
-def _measure(plan: Plan) -> list[Row]:
+def _measure(plan: Plan, device: torch.device) -> list[Row]:
     config = reference()
     facts = host()
     start_up = measure_start_up(plan.start_ups)
@@ -117,6 +125,12 @@ def _measure(plan: Plan) -> list[Row]:
         *memory,
         _whole(config, horizon, update, evaluation, start_up),
         *measure_growth(plan.growth, smaller, plan.rounds),
+        *measure_fleets(
+            smaller,
+            plan.fleets["cpu" if device.type == "cpu" else "accelerator"],
+            device,
+            plan.rounds,
+        ),
         *measure_dynamic(plan.dynamic, plan.rounds),
     ]
 

@@ -27,6 +27,7 @@ REFERENCE: dict[str, Any] = {
 }
 """One run: 30,000 episodes of 30 steps, 9,000 updates."""
 
+CPU = torch.device("cpu")
 CHUNK = 8192
 """Transitions whose priorities are set at once."""
 
@@ -36,16 +37,16 @@ def reference(**values: Any) -> RunConfig:
     return resolve(REFERENCE, values, where="speed")
 
 
-def make_fleet(config: RunConfig, replicas: int = 1) -> Fleet:
-    """Build a fleet of neighbouring seeds on the CPU."""
+def make_fleet(config: RunConfig, replicas: int = 1, device: torch.device = CPU) -> Fleet:
+    """Build a fleet of neighbouring seeds."""
     seeds = range(config.seed, config.seed + replicas)
     configs = [config.model_copy(update={"seed": seed}) for seed in seeds]
-    return Fleet(configs, torch.device("cpu"))
+    return Fleet(configs, device)
 
 
-def stocked(config: RunConfig, replicas: int = 1) -> Run:
+def stocked(config: RunConfig, replicas: int = 1, device: torch.device = CPU) -> Run:
     """Return a run at its start, but with a full ring of random transitions and priorities."""
-    fleet = make_fleet(config, replicas)
+    fleet = make_fleet(config, replicas, device)
     fill(fleet)
     return Run(fleet, None, ())
 
@@ -62,6 +63,7 @@ def fill(fleet: Fleet) -> None:
         }
     )
     for first in range(0, replay.capacity, CHUNK):
-        indices = torch.arange(first, min(first + CHUNK, replay.capacity))
+        last = min(first + CHUNK, replay.capacity)
+        indices = torch.arange(first, last, device=fleet.device)
         errors = source.fold("errors").fold(first).uniform(len(indices)).float()
         fleet.sampler.update(indices.expand(len(errors), -1), errors)
