@@ -26,8 +26,11 @@ from bench.provenance import Stopwatch, provenance
 from bench.random import Random
 from bench.records import Assessment, Record, rounded
 
-VERSION = 1
-"""Behaviour version of everything shared: this loop, replay storage, random numbers, networks."""
+VERSION = 2
+"""Behaviour version of everything shared: this loop, replay storage, random numbers, networks.
+
+2: products by oneDNN with the batch last in memory; the same mathematics, rounded otherwise.
+"""
 
 
 class Listener(Protocol):

@@ -10,6 +10,8 @@ from bench.records import write_atomic
 from bench.report import values
 from bench.report.load import Results
 
+SPEED = Path(__file__).resolve().parents[2] / "results" / "speed"
+"""The performance benchmark's committed output; without it the paper has no such section."""
 SOURCE = Path(__file__).resolve().parents[2] / "paper" / "paper.typ"
 """The paper's source in this checkout."""
 
@@ -46,11 +48,11 @@ def compile_pdf(out_dir: Path) -> bytes:
     """
     import typst
 
-    root, data = location(out_dir)
+    root, _ = location(out_dir)
     try:
         # The machine's own fonts are ignored: typst brings those that the paper uses.
         content, warnings = typst.compile_with_warnings(
-            str(SOURCE), root=root, ignore_system_fonts=True, sys_inputs={"data": data}
+            str(SOURCE), root=root, ignore_system_fonts=True, sys_inputs=inputs(out_dir)
         )
     except typst.TypstError as error:
         raise WorldError(f"typst cannot set {SOURCE}: {error.message}") from error
@@ -64,3 +66,10 @@ def location(out_dir: Path) -> tuple[str, str]:
     data = out_dir.resolve()
     root = Path(os.path.commonpath([SOURCE.parent, data]))
     return str(root), f"/{data.relative_to(root).as_posix()}"
+
+
+def inputs(out_dir: Path) -> dict[str, str]:
+    """Return what the source reads in `sys.inputs`: where the grid's files lie, and the speed's."""
+    root, data = location(out_dir)
+    there = (SPEED / "speed.json").exists()
+    return {"data": data, "speed": f"/{SPEED.relative_to(root).as_posix()}" if there else ""}

@@ -19,14 +19,14 @@ QUICK = Path(__file__).parents[2] / "config" / "quick.yaml"
 
 
 def query(out, selector, field=None):
-    root, data = paper.location(out)
+    root, _ = paper.location(out)
     return json.loads(
         typst.query(
             str(paper.SOURCE),
             selector,
             field=field,
             root=root,
-            sys_inputs={"data": data},
+            sys_inputs=paper.inputs(out),
             ignore_system_fonts=True,
         )
     )
