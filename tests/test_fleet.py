@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import torch
 from small import tiny
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from bench import records, runner
 from bench.capture import Captured
@@ -34,6 +36,19 @@ def mixed(**values: Any) -> list[RunConfig]:
             rewards, ("uniform", "prioritized"), range(2)
         )
     ]
+
+
+class FromTheHost(TorchDispatchMode):
+    """Notes the types of what operations read from the CPU."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.dtypes: set[torch.dtype] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        leaves = [x for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)]
+        self.dtypes |= {x.dtype for x in leaves if x.device.type == "cpu"}
+        return func(*args, **(kwargs or {}))
 
 
 def deterministic_part(record: Record) -> str:
@@ -66,9 +81,12 @@ def test_a_mixed_fleet_goes_on_from_its_state() -> None:
 def test_the_loop_never_looks_at_a_number(method: str, agents: int) -> None:
     """On torch's meta device there are none: an accelerator need not wait for the host."""
     run = Run(Fleet(mixed(method=method, agents=agents), torch.device("meta")), None, ())
-    for _ in range(3):
+    run.episodes()
+    with FromTheHost() as sent:
+        run.episodes()
         run.episodes()
     assert run._updates == 3 * 10 * 30 // 20
+    assert sent.dtypes == {torch.int64}, "more than the keys of random numbers"
 
 
 def test_other_differences_are_refused() -> None:

@@ -181,6 +181,25 @@ def test_a_changed_setting_retrains_what_it_touches_and_nothing_else(
     assert changed == {name for name in before if name.startswith("references")}
 
 
+def test_fleets_make_the_same_records_and_train_only_what_is_missing(
+    whole: Sandbox, tmp_path: Path
+) -> None:
+    sandbox = Sandbox(tmp_path / "fleets")
+    sandbox.run("--config", "fleet_size=3")
+    logs = sorted(path.name for path in (sandbox.results / "logs").glob("fleet-*.log"))
+    assert logs == [f"fleet-{n}.log" for n in range(4)], "oracle, random, 3 of Figure 4, and 1"
+    assert sandbox.deterministic() == whole.deterministic()
+    lost = next(path for name, path in sorted(sandbox.records().items()) if "group-goal-u" in name)
+    lost.unlink()
+    shutil.rmtree(sandbox.results / "tables")
+    sandbox.run("--config", "fleet_size=3")
+    assert sandbox.deterministic() == whole.deterministic()
+    said = "".join((sandbox.results / "logs" / name).read_text() for name in logs)
+    trained = set(re.findall(r"^(figure4/\S+)( and [0-9]+ more)?: episode 400", said, re.MULTILINE))
+    again = lost.relative_to(sandbox.results / "runs").with_suffix("").as_posix()
+    assert (again, "") in trained
+
+
 def test_a_wrong_grid_is_refused_when_it_is_read(tmp_path: Path) -> None:
     sandbox = Sandbox(tmp_path / "wrong")
     grid = json.loads(json.dumps(GRID))

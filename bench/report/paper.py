@@ -71,5 +71,5 @@ def location(out_dir: Path) -> tuple[str, str]:
 def inputs(out_dir: Path) -> dict[str, str]:
     """Return what the source reads in `sys.inputs`: where the grid's files lie, and the speed's."""
     root, data = location(out_dir)
-    there = (SPEED / "speed.json").exists()
+    there = (SPEED / "speed.json").exists() and SPEED.is_relative_to(root)
     return {"data": data, "speed": f"/{SPEED.relative_to(root).as_posix()}" if there else ""}

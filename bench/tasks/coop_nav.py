@@ -117,7 +117,7 @@ class CoopNav:
 
     def step(self, state: Tensor, action: Tensor) -> Tensor:
         """Advance one step; see the class for the dynamics."""
-        move = action @ MOVES.to(action) if self.discrete else action
+        move = action @ self._moves(action.dtype, action.device) if self.discrete else action
         x, v = self.positions(state), self.velocities(state)
         if self.dynamics == "first-order":
             x = torch.add(x, move, alpha=DT).clamp_(-1, 1)
@@ -151,6 +151,10 @@ class CoopNav:
         return flat.unflatten(-2, (self.agents, -1)).movedim(-1, -3)
 
     @functools.lru_cache(maxsize=4)  # noqa: B019 (a task lives as long as its process)
+    def _moves(self, dtype: torch.dtype, device: torch.device) -> Tensor:
+        return MOVES.to(device, dtype)
+
+    @functools.lru_cache(maxsize=4)  # noqa: B019
     def _observer(self, dtype: torch.dtype, device: torch.device) -> Tensor:
         N = self.agents
         basis = torch.eye(self.state_size, dtype=dtype)
