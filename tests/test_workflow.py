@@ -181,6 +181,15 @@ def test_a_changed_setting_retrains_what_it_touches_and_nothing_else(
     assert changed == {name for name in before if name.startswith("references")}
 
 
+def test_planning_imports_no_torch(tmp_path: Path) -> None:
+    command = Sandbox(tmp_path / "planned").command("-n")
+    command["args"][1:1] = ["-X", "importtime"]
+    done = subprocess.run(**command, capture_output=True, check=True)
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "bench.grid" in imported
+    assert not imported & {"torch", "matplotlib", "scipy"}
+
+
 def test_a_wrong_grid_is_refused_when_it_is_read(tmp_path: Path) -> None:
     sandbox = Sandbox(tmp_path / "wrong")
     grid = json.loads(json.dumps(GRID))
