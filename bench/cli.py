@@ -189,17 +189,16 @@ def _watch(options: argparse.Namespace) -> None:
 
 
 def _methods(options: argparse.Namespace) -> None:
+    common = {"agents": _plain(options.agents), "sampler": "uniform", "buffer": 1}
+    methods = load_methods()
+    configs = [resolve({"method": name, **common}, where="methods") for name in methods]
     import torch
 
     from bench.fleet import Fleet
 
     torch.set_num_threads(1)
     rows = []
-    for name, entry in load_methods().items():
-        config = resolve(
-            {"method": name, "agents": _plain(options.agents), "sampler": "uniform", "buffer": 1},
-            where="methods",
-        )
+    for (name, entry), config in zip(methods.items(), configs, strict=True):
         cost = Fleet([config], torch.device("cpu")).cost()
         parts = {
             "method": name,

@@ -12,6 +12,7 @@ function is deterministic: random numbers come from a fixed seed.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -143,11 +144,9 @@ def probability_of_improvement(x: Strata, y: Strata) -> Estimate:
     point = float(np.mean([w.mean() for w in wins]))
     if not (enough(x) and enough(y)):
         return Estimate(point, None, None)
-    generator = np.random.default_rng(0)
     draws = np.zeros(CURVE_REPLICATES)
-    for w in wins:
-        ours = _weights(w.shape[0], CURVE_REPLICATES, generator)
-        theirs = _weights(w.shape[1], CURVE_REPLICATES, generator)
+    weights = _weights_of_pairs(tuple((len(a), len(b)) for a, b in zip(x, y, strict=True)))
+    for w, (ours, theirs) in zip(wins, weights, strict=True):
         draws += ((ours @ w) * theirs).sum(axis=1) / len(wins)
     lo, hi = percentile_interval(draws)
     return Estimate(point, float(lo), float(hi))
@@ -179,3 +178,16 @@ def rank_ranges(methods: Sequence[Strata]) -> list[tuple[int, int]]:
 def _weights(n: int, replicates: int, generator: np.random.Generator) -> Array:
     """How much of each replicate every one of n resampled runs makes up: [replicates, n]."""
     return generator.multinomial(n, np.full(n, 1 / n), size=replicates) / n
+
+
+@functools.lru_cache(maxsize=1)
+def _weights_of_pairs(sizes: tuple[tuple[int, int], ...]) -> list[tuple[Array, Array]]:
+    """Draw the weights of n and of m runs for every stratum's (n, m): drawn once for all pairs.
+
+    K methods make K (K - 1) / 2 pairs, mostly of equal sizes; drawing is what a pair costs.
+    """
+    generator = np.random.default_rng(0)
+    return [
+        (_weights(n, CURVE_REPLICATES, generator), _weights(m, CURVE_REPLICATES, generator))
+        for n, m in sizes
+    ]

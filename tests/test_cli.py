@@ -194,9 +194,33 @@ def test_methods_and_tasks_are_listed(capsys: pytest.CaptureFixture[str]) -> Non
     assert "coop-nav" in capsys.readouterr().out
 
 
-def test_start_up_imports_no_torch() -> None:
-    code = "import sys, bench.cli; sys.exit('torch' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)
+def imports_torch(*arguments: str) -> bool:
+    """Whether a command, alone in a process, imports torch; it may end as it likes."""
+    code = (
+        "import sys, bench.cli\ntry: bench.cli.main(sys.argv[1:])\n"
+        "finally: print('torch' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True)
+    return {"True": True, "False": False}[done.stdout.splitlines()[-1]]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("--help", "train --help", "methods --help", "evaluate --help", "speed --help"),
+        *("tasks", "nope", "methods --agents=0", "train --agents=0", "tables --grid=nope.yaml"),
+        "train --grid=config/quick.yaml --run=nope",
+    ],
+)
+def test_what_neither_trains_nor_acts_imports_no_torch(command: str) -> None:
+    assert not imports_torch(*command.split())
+
+
+def test_torch_is_imported_to_train_and_not_for_what_is_trained(tmp_path: Path) -> None:
+    command = ["train", *FAST, f"--results={tmp_path}"]
+    assert imports_torch(*command)
+    assert not imports_torch(*command)
 
 
 def test_any_pettingzoo_environment_trains(tmp_path: Path) -> None:

@@ -8,16 +8,18 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from counting import calls, cpu_seconds
 
 from bench import registry
 from bench.config import MethodEntry, RunConfig, behaviour, load_methods, resolve
 from bench.errors import RequestError
-from bench.grid import Grid, expand, load_grid
+from bench.grid import Experiment, Grid, expand, load_grid
 
 ROOT = Path(__file__).parents[1]
 
@@ -184,6 +186,37 @@ def test_planning_imports_no_torch() -> None:
         "sys.exit('torch' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def plan(axis: str, size: int) -> Callable[[], object]:
+    """Return the planning, as the Snakefile does it, of 100 x `size` runs along an axis."""
+    experiment = {
+        "question": "?",
+        "methods": ["iql", "iddpg", "maddpg", "ps-maddpg", "hyper-maddpg"],
+        "rewards": ["group-goal", "distance"],
+        "samplers": ["uniform", "prioritized"],
+        "agents": [1, 2, 3, 4, 5],
+        "seeds": list(range(size)) if axis == "seeds" else [0],
+        "variants": {f"v{i}": {"batch": 32 + i} for i in range(size if axis == "variants" else 0)},
+    }
+    names = [f"e{i}" for i in range(size if axis == "experiments" else 1)]
+    checked = Grid(name="g", title="t", experiments=dict.fromkeys(names, Experiment(**experiment)))
+
+    def planned() -> None:
+        fingerprints = [run.fingerprint for run in expand(checked).values()]
+        assert len(fingerprints) == 100 * size
+
+    return planned
+
+
+@pytest.mark.parametrize("axis", ["seeds", "variants", "experiments"])
+def test_ten_times_the_runs_take_ten_times_the_planning(axis: str) -> None:
+    """Counted in calls; and in CPU time, up to noise, for what C does inside a call."""
+    few, many = plan(axis, 5), plan(axis, 50)
+    few()  # the method table and the versions are read once
+    assert calls(few) < 500 * 2000  # nothing is read or parsed once a run
+    assert calls(many) <= 10.5 * calls(few)
+    assert min(cpu_seconds(many) for _ in range(3)) < 30 * min(cpu_seconds(few) for _ in range(9))
 
 
 SCHEMAS = {"grid": Grid, "run": RunConfig, "method": MethodEntry}

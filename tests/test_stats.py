@@ -6,6 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
+from counting import calls
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
@@ -184,6 +185,28 @@ def test_curve_band_brackets_each_point():
     np.testing.assert_allclose(point, stats.iqm(runs))
     assert (lo < point).all()
     assert (point < hi).all()
+
+
+def test_pairs_of_equal_sizes_share_their_draws_and_each_has_those_it_had():
+    x, y, z = strata(X), strata(Y), [row[:7] for row in strata(Y)]
+    pairs = [(x, y), (y, x), (x, z), (z, x), (x, y)]
+    found = [stats.probability_of_improvement(a, b) for a, b in pairs]
+    for (a, b), shared in zip(pairs, found, strict=True):
+        stats._weights_of_pairs.cache_clear()
+        assert stats.probability_of_improvement(a, b) == shared
+    assert found[0] == found[-1] != found[2]
+
+
+def test_a_bootstrap_is_some_calls_of_numpy_and_not_one_a_replicate():
+    x, y = strata(X), strata(Y)
+    for work in (
+        lambda: stats.estimate(x),
+        lambda: stats.curve_band(X),
+        lambda: stats.performance_profile_band(x, THRESHOLDS),
+        lambda: stats.probability_of_improvement(x, y),
+        lambda: stats.rank_ranges([x, y]),
+    ):
+        assert calls(work) < stats.CURVE_REPLICATES / 2
 
 
 def test_ranks_are_settled_when_far_apart_and_open_when_equal():

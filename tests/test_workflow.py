@@ -200,6 +200,15 @@ def test_fleets_make_the_same_records_and_train_only_what_is_missing(
     assert (again, "") in trained
 
 
+def test_planning_imports_no_torch(tmp_path: Path) -> None:
+    command = Sandbox(tmp_path / "planned").command("-n")
+    command["args"][1:1] = ["-X", "importtime"]
+    done = subprocess.run(**command, capture_output=True, check=True)
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "bench.grid" in imported
+    assert not imported & {"torch", "matplotlib", "scipy"}
+
+
 def test_a_wrong_grid_is_refused_when_it_is_read(tmp_path: Path) -> None:
     sandbox = Sandbox(tmp_path / "wrong")
     grid = json.loads(json.dumps(GRID))

@@ -8,8 +8,10 @@ import sys
 
 import pytest
 import synthetic
+from counting import calls
 
 from bench.errors import WorldError
+from bench.report import leaderboard, tables
 from bench.report.aggregate import cells
 from bench.report.load import load, record_path
 
@@ -90,3 +92,44 @@ def test_reading_needs_no_heavy_library():
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+COMMAND = """
+import json, sys
+from bench import cli, records
+read, paths = records.read, []
+records.read = lambda path: paths.append(str(path)) or read(path)
+status = cli.main(sys.argv[1:])
+heavy = [name for name in ("torch", "pandas", "scipy") if name in sys.modules]
+print(json.dumps([status, len(paths), len(set(paths)), heavy]))
+"""
+
+
+@pytest.mark.parametrize("command", ["tables", "figures", "leaderboard", "paper"])
+def test_a_command_reads_each_record_once_and_imports_no_torch(small, built, command):
+    arguments = [command, f"--grid={small.grid}", f"--results={small.root}"]
+    done = subprocess.run(
+        [sys.executable, "-c", COMMAND, *arguments], capture_output=True, text=True, check=True
+    )
+    runs = len(small.load().expected)
+    assert json.loads(done.stdout.splitlines()[-1]) == [0, runs, runs, []]
+
+
+def test_ten_times_the_records_take_ten_times_the_reading_and_no_more_reporting(
+    small, built, tmp_path
+):
+    """In calls: statistics are one call of numpy a cell, however many runs it has."""
+    experiments = json.loads(json.dumps(synthetic.GRID["experiments"]))
+    for experiment in experiments.values():
+        experiment["seeds"] = list(range(10 * len(experiment["seeds"])))
+    grid = synthetic.write_grid(tmp_path, experiments=experiments)
+    synthetic.write_records(grid, tmp_path)
+    assert calls(lambda: load(grid, tmp_path)) < 10.5 * calls(small.load)
+    few, many = small.load(), load(grid, tmp_path)  # anew: nothing is computed of them yet
+    assert len(many.outcomes) == 10 * len(few.outcomes)
+
+    def report(found):
+        for module in (tables, leaderboard):
+            module.build(found, tmp_path / "out")
+
+    assert calls(lambda: report(many)) < 1.5 * calls(lambda: report(few))
