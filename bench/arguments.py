@@ -77,11 +77,11 @@ def parser() -> Parser:
 
     for name, text in (
         ("methods", "list the methods, with parameters and FLOPs"),
-        ("tasks", "list the tasks, rewards and samplers"),
+        ("tasks", "list the tasks, rewards, options and samplers"),
     ):
         command = commands.add_parser(name, help=text)
         command.add_argument("--json", action="store_true", help="print JSON")
-    commands.choices["methods"].add_argument("--agents", default="3", help="N (default: 3)")
+        command.add_argument("--agents", default="3", help="N (default: 3)")
 
     speed = commands.add_parser("speed", help="measure what training costs, and its floor")
     speed.add_argument("--quick", action="store_true", help="fewer sizes: within 3 minutes")

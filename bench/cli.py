@@ -212,12 +212,22 @@ def _methods(options: argparse.Namespace) -> None:
 
 
 def _tasks(options: argparse.Namespace) -> None:
-    from bench.registry import REWARDS, SAMPLERS, TASKS
+    from bench import registry
 
-    rows = [
-        {"task": name, "rewards": ", ".join(REWARDS[name]), "samplers": ", ".join(SAMPLERS)}
-        for name in TASKS
-    ]
+    rows = []
+    for name, path in registry.TASKS.items():
+        row = {"task": name, "rewards": ", ".join(registry.REWARDS[name])}
+        known = registry.TASK_OPTIONS.get(name)
+        fields = registry.load(known).model_fields if known else ["the environment's own"]
+        row |= {"options": ", ".join(fields), "samplers": ", ".join(registry.SAMPLERS)}
+        # Where every agent sees the same: the best score of one policy for all that sees no ID.
+        row |= {"one_policy": "-", "one_stochastic_policy": "-"}
+        if hasattr(registry.load(path), "sharing_bound"):
+            config = resolve({"task": name, "agents": _plain(options.agents)}, where="tasks")
+            game = registry.load(path).from_config(config, None, "discrete")
+            row["one_policy"] = f"{game.sharing_bound(stochastic=False):.4g}"
+            row["one_stochastic_policy"] = f"{game.sharing_bound(stochastic=True):.4g}"
+        rows.append(row)
     _print_table(rows, options.json)
 
 

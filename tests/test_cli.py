@@ -190,6 +190,12 @@ def test_methods_and_tasks_are_listed(capsys: pytest.CaptureFixture[str]) -> Non
     assert main(["methods", "--agents=2", "--json"]) == 0
     rows = {row["method"]: row for row in json.loads(capsys.readouterr().out)}
     assert rows["ps-maddpg"]["trained_parameters"] < rows["maddpg"]["trained_parameters"]
+    assert main(["tasks", "--agents=2", "--json"]) == 0
+    tasks = {row["task"]: row for row in json.loads(capsys.readouterr().out)}
+    assert {"coop-nav", "roles", "specialisation", "synchronisation", "pettingzoo"} == set(tasks)
+    assert "split" in tasks["roles"]["options"] and tasks["roles"]["one_policy"] == "-"
+    assert tasks["specialisation"]["one_policy"] == "0.5"
+    assert tasks["specialisation"]["one_stochastic_policy"] == "0.75"
     assert main(["tasks"]) == 0
     assert "coop-nav" in capsys.readouterr().out
 
