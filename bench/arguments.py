@@ -83,6 +83,15 @@ def parser() -> Parser:
         command.add_argument("--json", action="store_true", help="print JSON")
         command.add_argument("--agents", default="3", help="N (default: 3)")
 
+    commands.choices["methods"].add_argument(
+        "--hidden", default="[64, 64]", help="widths of the hidden layers (default: [64, 64])"
+    )
+    commands.choices["methods"].add_argument(
+        "--growth",
+        action="store_true",
+        help="print how each count grows with N and with the width: slopes on logarithmic axes",
+    )
+
     speed = commands.add_parser("speed", help="measure what training costs, and its floor")
     speed.add_argument("--quick", action="store_true", help="fewer sizes: within 3 minutes")
     speed.add_argument("--json", action="store_true", help="print JSON")

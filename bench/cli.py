@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -192,23 +192,30 @@ def _watch(options: argparse.Namespace) -> None:
 def _methods(options: argparse.Namespace) -> None:
     import torch
 
-    from bench.fleet import Fleet
+    from bench.costs import costs
 
     torch.set_num_threads(1)
+    if options.growth:
+        from bench.report.growth import slopes
+
+        _print_table(
+            slopes() if options.json else [_rounded(row) for row in slopes()], options.json
+        )
+        return
     rows = []
     for name, entry in load_methods().items():
-        config = resolve(
-            {"method": name, "agents": _plain(options.agents), "sampler": "uniform", "buffer": 1},
-            where="methods",
-        )
-        cost = Fleet([config], torch.device("cpu")).cost()
         parts = {
             "method": name,
             "algorithm": entry.algorithm.rpartition(":")[2],
             "scheme": (entry.scheme or "-").rpartition(":")[2],
         }
-        rows.append({**parts, **cost.model_dump(), "summary": entry.summary})
+        counted = costs(name, _plain(options.agents), _plain(options.hidden))
+        rows.append({**parts, **counted, "summary": entry.summary})
     _print_table(rows, options.json)
+
+
+def _rounded(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: f"{v:.2f}" if isinstance(v, float) else v or "-" for k, v in row.items()}
 
 
 def _tasks(options: argparse.Namespace) -> None:

@@ -63,6 +63,8 @@ MISTAKES: list[tuple[list[str], int, str]] = [
     (["evaluate", "nope.txt"], 2, "nope.txt"),
     (["watch", "nope.safetensors"], 1, "no policy"),
     (["methods", "--agents", "0"], 2, "greater than 0"),
+    (["methods", "--hidden", "[0]"], 2, "greater than 0"),
+    (["tasks", "--agents", "1"], 2, "at least 2"),
     (["tables", "--grid", "nope.yaml"], 2, "nope.yaml"),
     (["nope"], 2, "nope"),
     ([], 2, "command"),
@@ -190,6 +192,12 @@ def test_methods_and_tasks_are_listed(capsys: pytest.CaptureFixture[str]) -> Non
     assert main(["methods", "--agents=2", "--json"]) == 0
     rows = {row["method"]: row for row in json.loads(capsys.readouterr().out)}
     assert rows["ps-maddpg"]["trained_parameters"] < rows["maddpg"]["trained_parameters"]
+    assert rows["random"]["flops_per_action"] == 0 < rows["iql"]["flops_per_action"]
+    assert main(["methods", "--agents=2", "--hidden=[128, 128]", "--json"]) == 0
+    wide = {row["method"]: row for row in json.loads(capsys.readouterr().out)}
+    assert wide["iql"]["trained_parameters"] > 2 * rows["iql"]["trained_parameters"]
+    assert main(["methods", "--growth"]) == 0
+    assert "hyper-maddpg" in capsys.readouterr().out
     assert main(["tasks", "--agents=2", "--json"]) == 0
     tasks = {row["task"]: row for row in json.loads(capsys.readouterr().out)}
     assert {"coop-nav", "roles", "specialisation", "synchronisation", "pettingzoo"} == set(tasks)
