@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bench import stats
 from bench.records import write_atomic
-from bench.report import growth
+from bench.report import diagnosed, growth
 from bench.report.aggregate import Overall, Row, overall, rows
 from bench.report.curves import CURVES, letter, panels
 from bench.report.formats import Table, Value, shown, shown_rank, to_csv, to_tex
@@ -32,6 +32,8 @@ def build(results: Results, out_dir: Path) -> list[Path]:
         "final.tex": to_tex([_final_tex(row) for row in table], notice),
         "costs.csv": to_csv(costs(table)),
         "costs.tex": to_tex([_shown(entry) for entry in costs(table)], notice),
+        "diversity.csv": to_csv(diagnosed.diversity(table)),
+        "layers.csv": to_csv(diagnosed.layers(table)),
         "growth.csv": to_csv(growth.points()),
         "growth_slopes.csv": to_csv(growth.slopes()),
         "growth_slopes.tex": to_tex([_slopes_tex(row) for row in growth.slopes()], ""),
