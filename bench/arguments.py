@@ -51,13 +51,7 @@ def parser() -> Parser:
             text = f"{' '.join((field.description or '').split())} (default: {field.default})"
             flag = f"--{name.replace('_', '-')}"
             values.add_argument(flag, metavar="VALUE", help=text.replace("%", "%%"))
-    values.add_argument(
-        "--task-option",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="option of the task, e.g. --task-option max_cycles=25; repeatable",
-    )
+    _add_task_option(values, "option of the task, e.g. --task-option max_cycles=25; repeatable")
 
     for name, text in (
         ("evaluate", "re-evaluate a saved policy"),
@@ -70,6 +64,8 @@ def parser() -> Parser:
         command.add_argument(
             "--episodes", type=int, default=320 if name == "evaluate" else 6, help="greedy episodes"
         )
+        text = "another option of the task than in training, e.g. split=held-out; repeatable"
+        _add_task_option(command, text)
     commands.choices["evaluate"].add_argument("--json", action="store_true", help="print JSON")
     commands.choices["watch"].add_argument(
         "--out", type=Path, help="folder (default: the policy's)"
@@ -110,3 +106,9 @@ def parser() -> Parser:
         command.add_argument("--grid", type=Path, required=True, help="grid file")
         command.add_argument("--results", type=Path, default=RESULTS, help="results folder")
     return top
+
+
+def _add_task_option(command: argparse._ActionsContainer, text: str) -> None:
+    command.add_argument(
+        "--task-option", action="append", default=[], metavar="KEY=VALUE", help=text
+    )

@@ -64,11 +64,7 @@ def _train(options: argparse.Namespace) -> None:
         for name in CoopNavOptions.model_fields
         if (value := getattr(options, name, None)) is not None
     }
-    for pair in options.task_option:
-        name, equals, value = pair.partition("=")
-        if not equals:
-            raise RequestError(f"--task-option {pair}: write KEY=VALUE")
-        task_options[name] = _plain(value)
+    task_options |= _task_options(options)
     if options.replicas < 1:
         raise RequestError(f"--replicas {options.replicas}: must be at least 1")
     if not 0 <= options.checkpoint_seconds < float("inf"):
@@ -143,6 +139,17 @@ def _refuse_to_overwrite(path: Path, run: Run) -> None:
             raise RequestError(f"{path} was made with {changed}: give --force or other --results")
 
 
+def _task_options(options: argparse.Namespace) -> dict[str, Any]:
+    """Read --task-option KEY=VALUE, given any number of times."""
+    read = {}
+    for pair in options.task_option:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise RequestError(f"--task-option {pair}: write KEY=VALUE")
+        read[name] = _plain(value)
+    return read
+
+
 def _plain(text: str) -> Any:
     try:
         return yaml.safe_load(text)
@@ -163,7 +170,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     from bench.policies import find_policy, load_policy
     from bench.random import Random
 
-    config, task, algorithm = load_policy(find_policy(options.policy), options.which)
+    path = find_policy(options.policy)
+    config, task, algorithm = load_policy(path, options.which, _task_options(options))
     random = Random.from_seeds([options.seed]).fold("re-evaluation")
     raw = evaluate(task, algorithm, random, options.episodes)
     means = {name: float(values.mean()) for name, values in sorted(raw.items())}
@@ -182,7 +190,7 @@ def _watch(options: argparse.Namespace) -> None:
     from bench.watch import watch
 
     path = find_policy(options.policy)
-    _, task, algorithm = load_policy(path, options.which)
+    _, task, algorithm = load_policy(path, options.which, _task_options(options))
     random = Random.from_seeds([options.seed]).fold("watch")
     out = options.out or path.with_suffix("")
     for written in watch(task, algorithm.act, random, out, options.episodes):

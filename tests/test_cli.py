@@ -154,6 +154,24 @@ def test_a_saved_policy_evaluates_as_recorded(
     assert json.loads(capsys.readouterr().out)["episodes"] == 5
 
 
+def test_a_policy_is_evaluated_on_other_options_than_it_was_trained_with(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = [flag for flag in FAST if "dynamics" not in flag]
+    assert main(["train", "--task=roles", *flags, f"--results={tmp_path}"]) == 0
+    (path,) = tmp_path.rglob("runs/**/*.json")
+    means = []
+    for split in ("seen", "held-out"):
+        capsys.readouterr()
+        asked = ["--episodes=50", f"--task-option=split={split}", "--json"]
+        assert main(["evaluate", str(path), *asked]) == 0
+        means.append(json.loads(capsys.readouterr().out)["mean"]["least_distance"])
+    assert means[0] != means[1]
+    assert main(["evaluate", str(path), "--task-option=splitt=seen"]) == 2
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1 and "did you mean 'split'" in error
+
+
 def test_another_configuration_does_not_overwrite_a_finished_run(
     trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
