@@ -60,13 +60,7 @@ def parser() -> Parser:
             text = f"{' '.join((field.description or '').split())} (default: {field.default})"
             flag = f"--{name.replace('_', '-')}"
             values.add_argument(flag, metavar="VALUE", help=text.replace("%", "%%"))
-    values.add_argument(
-        "--task-option",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="option of the task, e.g. --task-option max_cycles=25; repeatable",
-    )
+    _add_task_option(values, "option of the task, e.g. --task-option max_cycles=25; repeatable")
 
     for name, text in (
         ("evaluate", "re-evaluate a saved policy"),
@@ -79,6 +73,8 @@ def parser() -> Parser:
         command.add_argument(
             "--episodes", type=int, default=320 if name == "evaluate" else 6, help="greedy episodes"
         )
+        text = "another option of the task than in training, e.g. split=held-out; repeatable"
+        _add_task_option(command, text)
     commands.choices["evaluate"].add_argument("--json", action="store_true", help="print JSON")
     commands.choices["watch"].add_argument(
         "--out", type=Path, help="folder (default: the policy's)"
@@ -86,11 +82,20 @@ def parser() -> Parser:
 
     for name, text in (
         ("methods", "list the methods, with parameters and FLOPs"),
-        ("tasks", "list the tasks, rewards and samplers"),
+        ("tasks", "list the tasks, rewards, options and samplers"),
     ):
         command = commands.add_parser(name, help=text)
         command.add_argument("--json", action="store_true", help="print JSON")
-    commands.choices["methods"].add_argument("--agents", default="3", help="N (default: 3)")
+        command.add_argument("--agents", default="3", help="N (default: 3)")
+
+    commands.choices["methods"].add_argument(
+        "--hidden", default="[64, 64]", help="widths of the hidden layers (default: [64, 64])"
+    )
+    commands.choices["methods"].add_argument(
+        "--growth",
+        action="store_true",
+        help="print how each count grows with N and with the width: slopes on logarithmic axes",
+    )
 
     speed = commands.add_parser("speed", help="measure what training costs, and its floor")
     speed.add_argument("--quick", action="store_true", help="fewer sizes: within 3 minutes")
@@ -111,3 +116,9 @@ def parser() -> Parser:
         command.add_argument("--grid", type=Path, required=True, help="grid file")
         command.add_argument("--results", type=Path, default=RESULTS, help="results folder")
     return top
+
+
+def _add_task_option(command: argparse._ActionsContainer, text: str) -> None:
+    command.add_argument(
+        "--task-option", action="append", default=[], metavar="KEY=VALUE", help=text
+    )

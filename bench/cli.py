@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,11 +64,7 @@ def _train(options: argparse.Namespace) -> None:
         for name in CoopNavOptions.model_fields
         if (value := getattr(options, name, None)) is not None
     }
-    for pair in options.task_option:
-        name, equals, value = pair.partition("=")
-        if not equals:
-            raise RequestError(f"--task-option {pair}: write KEY=VALUE")
-        task_options[name] = _plain(value)
+    task_options |= _task_options(options)
     if options.replicas < 1:
         raise RequestError(f"--replicas {options.replicas}: must be at least 1")
     if not 0 <= options.checkpoint_seconds < float("inf"):
@@ -142,6 +138,17 @@ def _refuse_to_overwrite(path: Path, run: Run) -> None:
             raise RequestError(f"{path} was made with {changed}: give --force or other --results")
 
 
+def _task_options(options: argparse.Namespace) -> dict[str, Any]:
+    """Read --task-option KEY=VALUE, given any number of times."""
+    read = {}
+    for pair in options.task_option:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise RequestError(f"--task-option {pair}: write KEY=VALUE")
+        read[name] = _plain(value)
+    return read
+
+
 def _plain(text: str) -> Any:
     try:
         return yaml.safe_load(text)
@@ -162,7 +169,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     from bench.policies import find_policy, load_policy
     from bench.random import Random
 
-    config, task, algorithm = load_policy(find_policy(options.policy), options.which)
+    path = find_policy(options.policy)
+    config, task, algorithm = load_policy(path, options.which, _task_options(options))
     random = Random.from_seeds([options.seed]).fold("re-evaluation")
     raw = evaluate(task, algorithm, random, options.episodes)
     means = {name: float(values.mean()) for name, values in sorted(raw.items())}
@@ -181,7 +189,7 @@ def _watch(options: argparse.Namespace) -> None:
     from bench.watch import watch
 
     path = find_policy(options.policy)
-    _, task, algorithm = load_policy(path, options.which)
+    _, task, algorithm = load_policy(path, options.which, _task_options(options))
     random = Random.from_seeds([options.seed]).fold("watch")
     out = options.out or path.with_suffix("")
     for written in watch(task, algorithm.act, random, out, options.episodes):
@@ -194,28 +202,54 @@ def _methods(options: argparse.Namespace) -> None:
     configs = [resolve({"method": name, **common}, where="methods") for name in methods]
     import torch
 
-    from bench.fleet import Fleet
+    from bench.costs import costs
 
     torch.set_num_threads(1)
+    if options.growth:
+        from bench.report.growth import slopes
+
+        _print_table(
+            slopes() if options.json else [_rounded(row) for row in slopes()], options.json
+        )
+        return
     rows = []
+<<<<<<< HEAD
     for (name, entry), config in zip(methods.items(), configs, strict=True):
         cost = Fleet([config], torch.device("cpu")).cost()
+=======
+    for name, entry in load_methods().items():
+>>>>>>> 53de95482a664e6f2e2fc4e4c9c120849864609b
         parts = {
             "method": name,
             "algorithm": entry.algorithm.rpartition(":")[2],
             "scheme": (entry.scheme or "-").rpartition(":")[2],
         }
-        rows.append({**parts, **cost.model_dump(), "summary": entry.summary})
+        counted = costs(name, _plain(options.agents), _plain(options.hidden))
+        rows.append({**parts, **counted, "summary": entry.summary})
     _print_table(rows, options.json)
 
 
-def _tasks(options: argparse.Namespace) -> None:
-    from bench.registry import REWARDS, SAMPLERS, TASKS
+def _rounded(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: f"{v:.2f}" if isinstance(v, float) else v or "-" for k, v in row.items()}
 
-    rows = [
-        {"task": name, "rewards": ", ".join(REWARDS[name]), "samplers": ", ".join(SAMPLERS)}
-        for name in TASKS
-    ]
+
+def _tasks(options: argparse.Namespace) -> None:
+    from bench import registry
+
+    rows = []
+    for name, path in registry.TASKS.items():
+        row = {"task": name, "rewards": ", ".join(registry.REWARDS[name])}
+        known = registry.TASK_OPTIONS.get(name)
+        fields = registry.load(known).model_fields if known else ["the environment's own"]
+        row |= {"options": ", ".join(fields), "samplers": ", ".join(registry.SAMPLERS)}
+        # Where every agent sees the same: the best score of one policy for all that sees no ID.
+        row |= {"one_policy": "-", "one_stochastic_policy": "-"}
+        if hasattr(registry.load(path), "sharing_bound"):
+            config = resolve({"task": name, "agents": _plain(options.agents)}, where="tasks")
+            game = registry.load(path).from_config(config, None, "discrete")
+            row["one_policy"] = f"{game.sharing_bound(stochastic=False):.4g}"
+            row["one_stochastic_policy"] = f"{game.sharing_bound(stochastic=True):.4g}"
+        rows.append(row)
     _print_table(rows, options.json)
 
 

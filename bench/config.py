@@ -53,14 +53,15 @@ class RunConfig(Strict):
     method: Name = "ps-maddpg"
     """Named method of config/methods.yaml, or the import path MODULE:NAME of a method entry."""
     task: Name = "coop-nav"
-    """Task: coop-nav, or pettingzoo:MODULE for any PettingZoo parallel environment."""
+    """Task: coop-nav, roles, specialisation, synchronisation, or pettingzoo:MODULE for any
+    PettingZoo parallel environment."""
     task_options: dict[str, Any] = {}
-    """Options of the task (coop-nav: dynamics, radius, horizon, targets, collisions; else the
-    environment's own keyword arguments)."""
+    """Options of the task (coop-nav: dynamics, radius, horizon, targets, collisions; roles: also
+    split; the matrix games: horizon; else the environment's own keyword arguments)."""
     agents: Positive = 3
-    """Number of agents N (and of targets)."""
+    """Number of agents N (and of targets, or moves)."""
     reward: Name = "group-goal"
-    """Reward, a function of the state."""
+    """Reward, a function of the state; a task without the default one takes its own first."""
     sampler: Name = "prioritized"
     """Replay sampler."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
@@ -278,6 +279,10 @@ def resolve(*layers: Mapping[str, Any], where: str = "request") -> RunConfig:
     # A method that cannot use the default sampler gets its own first one, unless one is asked for.
     sampler = str(RunConfig.model_fields["sampler"].default)
     fallback = {"sampler": sampler if sampler in entry.samplers else entry.samplers[0]}
+    # So does a task.
+    task = str(merged.get("task", RunConfig.model_fields["task"].default))
+    if rewards := registry.REWARDS.get(registry.family(task)):
+        fallback["reward"] = next(iter(rewards))
     config = validate(RunConfig, {**fallback, **entry.settings, **merged}, where)
     family = registry.family(config.task)
     if family in registry.TASK_OPTIONS:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -121,24 +121,37 @@ class Fleet:
             trained_parameters=trained,
             inference_parameters=inference,
             peak_parameters=peak,
-            flops_per_update=self._flops_per_update() if self.algorithm.trains else 0,
+            flops_per_update=(
+                self._flops(lambda dummy, batch: dummy.update(batch))
+                if self.algorithm.trains
+                else 0
+            ),
         )
 
-    def _flops_per_update(self) -> int:
-        """Count by an update of one replica without numbers, on torch's `meta` device.
+    def flops_per_action(self) -> int:
+        """Count the FLOPs of one greedy action of the whole team, weights that are generated anew.
+
+        Controllers, which have no products, count as 0.
+        """
+        if not self.algorithm.trains:
+            return 0
+        return self._flops(lambda dummy, batch: dummy.act(batch.observation[:, :1]))
+
+    def _flops(self, work: Callable[[Algorithm, Batch], object]) -> int:
+        """Count the work of one replica without numbers, on torch's `meta` device.
 
         There every product is a plain one, so the count is the mathematics', whatever way a device
         takes.  Methods that look at their numbers are run on zeros on the CPU instead.
         """
         for name in ("meta", "cpu"):
             try:
-                return self._count_flops(torch.device(name))
+                return self._count_flops(torch.device(name), work)
             except (NotImplementedError, RuntimeError):
                 if name == "cpu":
                     raise
         raise AssertionError
 
-    def _count_flops(self, device: torch.device) -> int:
+    def _count_flops(self, device: torch.device, work: Callable[[Algorithm, Batch], object]) -> int:
         spec = replace(self.spec, replicas=1, device=device)
         B, N = self.config.batch, spec.agents
         observation = torch.zeros(1, B, N, spec.observation_size, device=device)
@@ -154,7 +167,7 @@ class Fleet:
             method_entry(self.config.method), spec, Random.from_seeds([0], device)
         )
         with FlopCounterMode(display=False) as counter:
-            dummy.update(batch)
+            work(dummy, batch)
         return counter.get_total_flops()
 
     @property

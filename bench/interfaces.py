@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -137,6 +137,15 @@ class Algorithm(Protocol):
 Weights = Sequence[tuple[Tensor, Tensor]]
 """A network's layers: W [R, G, in, out] and b [R, G, 1, out], each with G = 1 (all agents share)
 or G = N (one set per agent)."""
+
+
+@runtime_checkable
+class Layered(Protocol):
+    """What an algorithm may have besides, so that its acting network is diagnosed."""
+
+    def layers(self) -> Weights:
+        """Return the layers of the acting network."""
+        ...
 
 
 class ParameterScheme(Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -35,16 +36,19 @@ def save_policy(path: Path, config: RunConfig, policy: Mapping[str, Tensor]) -> 
     write_atomic(path, save({k: v.contiguous() for k, v in policy.items()}, metadata))
 
 
-def load_policy(path: Path, which: str = "best") -> tuple[RunConfig, Task, Algorithm]:
+def load_policy(
+    path: Path, which: str = "best", task_options: Mapping[str, Any] | None = None
+) -> tuple[RunConfig, Task, Algorithm]:
     """Rebuild the task and the acting half of a saved policy, as one replica.
 
     Args:
         path: of the policy.
         which: `best` or `final`.
+        task_options: other options of the task than it was trained with, such as a held-out split.
 
     Raises:
-        WorldError: if the file is missing, damaged, or does not fit its own configuration.
-        RequestError: if its method no longer exists.
+        WorldError: if the file is missing, damaged, or does not fit its configuration.
+        RequestError: if its method no longer exists, or the task has no such option.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -56,6 +60,8 @@ def load_policy(path: Path, which: str = "best") -> tuple[RunConfig, Task, Algor
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise WorldError(f"policy {path} is unreadable: {error}") from error
     config = validate(RunConfig, values, f"policy {path}")
+    options = {**config.task_options, **(task_options or {})}
+    config = config.model_copy(update={"task_options": options})
     entry = method_entry(config.method)
     task = make_task(config, entry.actions)
     spec = make_spec(config, task, 1, torch.device("cpu"))

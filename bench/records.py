@@ -68,6 +68,32 @@ class Cost(Strict):
     """Floating-point operations of one update's matrix products, forward and backward."""
 
 
+class Layer(Strict):
+    """One layer of the acting network: a number per set of weights, so one if all agents share."""
+
+    shape: tuple[int, int]
+    """Inputs and outputs."""
+    norm: list[float]
+    """[G] Frobenius norm of W."""
+    largest: list[float]
+    """[G] largest singular value of W."""
+    bias: list[float]
+    """[G] norm of b, which may be an agent's own where W is not."""
+
+
+class Diagnostics(Strict):
+    """What training has made of the agents; measured on the last policy."""
+
+    observations: int
+    """Number of observations that all agents were asked about."""
+    distance: Literal["euclidean", "disagreement"]
+    """Of two actions: Euclidean, or 1 if the moves differ."""
+    diversity: float
+    """Mean distance of two agents' actions on the same observation."""
+    layers: list[Layer]
+    """Of the acting network; empty if the algorithm does not show it."""
+
+
 class Record(Strict):
     """One run."""
 
@@ -93,6 +119,8 @@ class Record(Strict):
     absolute: Assessment | None
     """The policy with the best evaluation (the later one of equals); none if the run diverged."""
     cost: Cost
+    diagnostics: Diagnostics | None = None
+    """None for controllers, diverged runs, and records made before there was such a block."""
     provenance: dict[str, Any]
     """Host facts, the only part that may differ between two equal runs."""
 

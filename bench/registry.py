@@ -24,11 +24,24 @@ from bench.errors import RequestError, nearest
 
 TASKS: Mapping[str, str] = {
     "coop-nav": "bench.tasks.coop_nav:CoopNav",
+    "roles": "bench.tasks.roles:Roles",
+    "specialisation": "bench.tasks.games:Specialisation",
+    "synchronisation": "bench.tasks.games:Synchronisation",
     "pettingzoo": "bench.tasks.pettingzoo:PettingZooTask",
 }
 
-TASK_OPTIONS: Mapping[str, str] = {"coop-nav": "bench.tasks.options:CoopNavOptions"}
+TASK_OPTIONS: Mapping[str, str] = {
+    "coop-nav": "bench.tasks.options:CoopNavOptions",
+    "roles": "bench.tasks.options:RolesOptions",
+    "specialisation": "bench.tasks.options:GameOptions",
+    "synchronisation": "bench.tasks.options:GameOptions",
+}
 """Tasks whose options are checked when a grid is read; the others' are checked when built."""
+
+GAME_REWARDS: Mapping[str, str] = {
+    "individual": "bench.tasks.games:individual",
+    "team": "bench.tasks.games:team",
+}
 
 REWARDS: Mapping[str, Mapping[str, str]] = {
     "coop-nav": {
@@ -38,8 +51,17 @@ REWARDS: Mapping[str, Mapping[str, str]] = {
         "mpe-dense": "bench.tasks.rewards:mpe_dense",
         "assignment-shaping": "bench.tasks.rewards:assignment_shaping",
     },
+    "roles": {
+        "group-goal": "bench.tasks.rewards:group_goal",
+        "summed-individual": "bench.tasks.rewards:summed_individual",
+        "mpe-dense": "bench.tasks.rewards:mpe_dense",
+        "assignment-shaping": "bench.tasks.rewards:assignment_shaping",
+    },
+    "specialisation": GAME_REWARDS,
+    "synchronisation": GAME_REWARDS,
     "pettingzoo": {"environment": "bench.tasks.pettingzoo:environment_reward"},
 }
+"""The rewards of each task; the first is the one of a run that asks for none."""
 
 SAMPLERS: Mapping[str, str] = {
     "uniform": "bench.replay.uniform:Uniform",

@@ -17,6 +17,7 @@ from torch import Tensor
 from bench.capture import Captured
 from bench.checkpoint import Checkpoint
 from bench.config import RunConfig, behaviour
+from bench.diagnostics import diagnose
 from bench.errors import RequestError
 from bench.evaluate import evaluate
 from bench.fleet import Fleet
@@ -306,6 +307,7 @@ class Run:
         random = fleet.random.fold("assessment")
         final = {name: tensor.clone() for name, tensor in fleet.algorithm.policy.items()}
         last = self._evaluate(random, config.absolute_episodes)
+        diagnostics = diagnose(fleet.task, fleet.spec, fleet.algorithm) if final else None
         best = last
         if final:
             fleet.algorithm.load_policy(self._best)
@@ -331,6 +333,7 @@ class Run:
                     _assessment(best, replica, history.best_episode[replica]) if sound else None
                 ),
                 cost=cost,
+                diagnostics=diagnostics[replica] if diagnostics and sound else None,
                 provenance=facts,
             )
             kept = {"best": self._best, "final": final}

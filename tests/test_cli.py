@@ -63,6 +63,8 @@ MISTAKES: list[tuple[list[str], int, str]] = [
     (["evaluate", "nope.txt"], 2, "nope.txt"),
     (["watch", "nope.safetensors"], 1, "no policy"),
     (["methods", "--agents", "0"], 2, "greater than 0"),
+    (["methods", "--hidden", "[0]"], 2, "greater than 0"),
+    (["tasks", "--agents", "1"], 2, "at least 2"),
     (["tables", "--grid", "nope.yaml"], 2, "nope.yaml"),
     (["nope"], 2, "nope"),
     ([], 2, "command"),
@@ -152,6 +154,24 @@ def test_a_saved_policy_evaluates_as_recorded(
     assert json.loads(capsys.readouterr().out)["episodes"] == 5
 
 
+def test_a_policy_is_evaluated_on_other_options_than_it_was_trained_with(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = [flag for flag in FAST if "dynamics" not in flag]
+    assert main(["train", "--task=roles", *flags, f"--results={tmp_path}"]) == 0
+    (path,) = tmp_path.rglob("runs/**/*.json")
+    means = []
+    for split in ("seen", "held-out"):
+        capsys.readouterr()
+        asked = ["--episodes=50", f"--task-option=split={split}", "--json"]
+        assert main(["evaluate", str(path), *asked]) == 0
+        means.append(json.loads(capsys.readouterr().out)["mean"]["least_distance"])
+    assert means[0] != means[1]
+    assert main(["evaluate", str(path), "--task-option=splitt=seen"]) == 2
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1 and "did you mean 'split'" in error
+
+
 def test_another_configuration_does_not_overwrite_a_finished_run(
     trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -190,6 +210,18 @@ def test_methods_and_tasks_are_listed(capsys: pytest.CaptureFixture[str]) -> Non
     assert main(["methods", "--agents=2", "--json"]) == 0
     rows = {row["method"]: row for row in json.loads(capsys.readouterr().out)}
     assert rows["ps-maddpg"]["trained_parameters"] < rows["maddpg"]["trained_parameters"]
+    assert rows["random"]["flops_per_action"] == 0 < rows["iql"]["flops_per_action"]
+    assert main(["methods", "--agents=2", "--hidden=[128, 128]", "--json"]) == 0
+    wide = {row["method"]: row for row in json.loads(capsys.readouterr().out)}
+    assert wide["iql"]["trained_parameters"] > 2 * rows["iql"]["trained_parameters"]
+    assert main(["methods", "--growth"]) == 0
+    assert "hyper-maddpg" in capsys.readouterr().out
+    assert main(["tasks", "--agents=2", "--json"]) == 0
+    tasks = {row["task"]: row for row in json.loads(capsys.readouterr().out)}
+    assert {"coop-nav", "roles", "specialisation", "synchronisation", "pettingzoo"} == set(tasks)
+    assert "split" in tasks["roles"]["options"] and tasks["roles"]["one_policy"] == "-"
+    assert tasks["specialisation"]["one_policy"] == "0.5"
+    assert tasks["specialisation"]["one_stochastic_policy"] == "0.75"
     assert main(["tasks"]) == 0
     assert "coop-nav" in capsys.readouterr().out
 

@@ -69,11 +69,14 @@ class ActorCritic:
     @torch.no_grad()
     def act(self, observation: Tensor, noise: float = 0.0, random: Random | None = None) -> Tensor:
         """Map [R, E, N, O] to actions [R, E, N, A], plus Gaussian noise while training."""
-        layers = self._actor_scheme.weights(self._actor.online.views)
-        action = torch.tanh_(mlp(layers, observation.transpose(1, 2))).transpose(1, 2)
+        action = torch.tanh_(mlp(self.layers(), observation.transpose(1, 2))).transpose(1, 2)
         if noise and random is not None:
             action = (action + noise * random.normal(*action.shape[1:])).clamp_(-1, 1)
         return action
+
+    def layers(self) -> Weights:
+        """Return the actors' layers."""
+        return self._actor_scheme.weights(self._actor.online.views)
 
     def update(self, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
         """One step of the critics on the TD error, then one of the actors on the critics."""
@@ -107,8 +110,7 @@ class ActorCritic:
 
     def _learn_actions(self, batch: Batch, stored: Tensor) -> Tensor:
         """Descend on penalty * mean of logit^2 - mean of Q, a mean over the batch per network."""
-        layers = self._actor_scheme.weights(self._actor.online.views)
-        logits = mlp(layers, batch.observation.transpose(1, 2))
+        logits = mlp(self.layers(), batch.observation.transpose(1, 2))
         B, A = logits.shape[2:]
         with torch.no_grad():
             action = torch.tanh(logits)
@@ -175,5 +177,4 @@ class ActorCritic:
 
     def parameter_counts(self) -> tuple[int, int, int]:
         """Count trained, inference and peak parameters of one replica."""
-        layers = self._actor_scheme.weights(self._actor.online.views)
-        return parameter_counts(self._actor, layers, self._critic)
+        return parameter_counts(self._actor, self.layers(), self._critic)

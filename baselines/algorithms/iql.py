@@ -12,7 +12,7 @@ from baselines.algorithms.losses import double_q, td_target, weighted_square_gra
 from baselines.mlp import mlp
 from baselines.networks import Learner, parameter_counts
 from bench.errors import RequestError
-from bench.interfaces import Batch, SchemeFactory, Spec
+from bench.interfaces import Batch, SchemeFactory, Spec, Weights
 from bench.random import Random
 
 VERSION = 1
@@ -59,6 +59,10 @@ class IQL:
             move = torch.where(explore, anything, move)
         return one_hot(move, self._moves).to(observation.dtype)
 
+    def layers(self) -> Weights:
+        """Return the Q networks' layers."""
+        return self._scheme.weights(self._q.online.views)
+
     def update(self, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
         """One step on every agent's TD error; the priority is the mean of their sizes."""
         with torch.no_grad():
@@ -96,4 +100,4 @@ class IQL:
 
     def parameter_counts(self) -> tuple[int, int, int]:
         """Count trained, inference and peak parameters of one replica."""
-        return parameter_counts(self._q, self._scheme.weights(self._q.online.views))
+        return parameter_counts(self._q, self.layers())

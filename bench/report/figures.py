@@ -9,7 +9,7 @@ import io
 from pathlib import Path
 
 from bench.records import write_atomic
-from bench.report import draw_curves, draw_methods
+from bench.report import draw_curves, draw_growth, draw_methods
 from bench.report.aggregate import overall, rows
 from bench.report.curves import panels
 from bench.report.load import Results
@@ -19,8 +19,8 @@ from bench.report.style import STYLE
 def build(results: Results, out_dir: Path) -> list[Path]:
     """Write every figure below ``out_dir/figures``, each as .svg and .png.
 
-    `methods` always; `figure4`, and `figure4-<method>` for every further method, where the grid has
-    that experiment; `profiles` where at least two methods share a setting.
+    `methods` and `growth` always; `figure4`, and `figure4-<method>` for every further method, where
+    the grid has that experiment; `profiles` where at least two methods share a setting.
 
     Returns:
         The paths written.
@@ -34,7 +34,7 @@ def build(results: Results, out_dir: Path) -> list[Path]:
     paths = []
     # On matplotlib's own defaults: the user's matplotlibrc must not change the figures.
     with matplotlib.style.context(["default", STYLE]):
-        figures = {"methods": draw_methods.final_scores(table)}
+        figures = {"methods": draw_methods.final_scores(table), "growth": draw_growth.costs()}
         for place, (method, by_agents) in enumerate(panels(table).items()):
             name = f"figure4-{method.replace(':', '.')}" if place else "figure4"
             figures[name] = draw_curves.learning_curves(method, by_agents)

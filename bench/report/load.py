@@ -56,6 +56,8 @@ class Outcome:
     curve: Array
     """[K] mean of the metric over each evaluation's episodes."""
     cost: records.Cost
+    diagnostics: records.Diagnostics | None
+    """None in records made before there were any, and of controllers."""
     cpu_seconds: float | None
     """CPU time of the run: a fact about the host, the only one in any report."""
 
@@ -166,5 +168,6 @@ def _outcome(record: records.Record, absolute: records.Assessment) -> Outcome:
         updates=np.array(record.evaluation.updates),
         curve=np.array(record.evaluation.mean[record.score]),
         cost=record.cost,
+        diagnostics=record.diagnostics,
         cpu_seconds=float(cpu) if isinstance(cpu, int | float) else None,
     )

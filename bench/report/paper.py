@@ -14,6 +14,8 @@ SPEED = Path(__file__).resolve().parents[2] / "results" / "speed"
 """The performance benchmark's committed output; without it the paper has no such section."""
 SOURCE = Path(__file__).resolve().parents[2] / "paper" / "paper.typ"
 """The paper's source in this checkout."""
+FIGURES = ("figure4", "methods", "growth")
+"""What it shows of every grid."""
 
 
 def build(results: Results, out_dir: Path) -> list[Path]:
@@ -28,7 +30,7 @@ def build(results: Results, out_dir: Path) -> list[Path]:
         RequestError: if the tables or figures are not there, or the grid is not the paper's kind.
         WorldError: if typst warns or fails, or the disk refuses.
     """
-    for needed in ("tables/final.csv", "figures/figure4.svg", "figures/methods.svg"):
+    for needed in ("tables/final.csv", *(f"figures/{name}.svg" for name in FIGURES)):
         if not (out_dir / needed).exists():
             raise RequestError(
                 f"{out_dir / needed} is missing: run `hypercoop tables` and `hypercoop figures` on "

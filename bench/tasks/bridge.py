@@ -12,6 +12,7 @@ import torch
 from pettingzoo import ParallelEnv
 from torch import Tensor
 
+from bench import registry
 from bench.config import RunConfig, validate
 from bench.errors import RequestError, nearest
 from bench.random import Random
@@ -32,7 +33,7 @@ def parallel_env(
     *,
     task: str = "coop-nav",
     agents: int = 3,
-    reward: str = "group-goal",
+    reward: str | None = None,
     actions: str = "continuous",
     render_mode: str | None = None,
     **task_options: Any,
@@ -41,13 +42,13 @@ def parallel_env(
 
     Args:
         task: name of the task, as `hypercoop tasks` lists them.
-        agents: number of agents N (and of targets).
-        reward: name of the reward.
+        agents: number of agents N (and of targets, or moves).
+        reward: name of the reward; the task's first (coop-nav's is group-goal) if none is named.
         actions: "continuous", Box(-1, 1), or "discrete", Discrete.
         render_mode: None, or "rgb_array" for `render` to return pictures.
         **task_options: options of the task.  Of coop-nav: dynamics "mpe" | "first-order", radius
             0.1 (the square's side is 2), horizon 30 (steps), targets "redrawn" | "fixed",
-            collisions False.
+            collisions False.  :mod:`bench.tasks.options` has them all.
 
     Raises:
         RequestError: for an unknown task, reward or option, or a wrong value.
@@ -56,7 +57,10 @@ def parallel_env(
         raise RequestError(f"unknown actions '{actions}'; {nearest(str(actions), [*ACTIONS])}")
     if render_mode not in RENDER_MODES:
         raise RequestError(f"unknown render_mode '{render_mode}'; known: None, rgb_array")
-    values = {"task": task, "agents": agents, "reward": reward, "task_options": task_options}
+    values = {"task": task, "agents": agents, "task_options": task_options}
+    reward = reward or next(iter(registry.REWARDS.get(registry.family(task), {})), None)
+    if reward:
+        values["reward"] = reward
     return TaskEnv(make_task(validate(RunConfig, values, "parallel_env"), actions), render_mode)
 
 

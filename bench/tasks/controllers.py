@@ -19,7 +19,8 @@ from bench.interfaces import Batch, SchemeFactory, Spec
 from bench.random import Random as Source
 from bench.tasks.assignment import bottleneck
 from bench.tasks.coop_nav import ACCELERATION, DAMPING, DT
-from bench.tasks.options import CoopNavOptions
+from bench.tasks.options import CoopNavOptions, RolesOptions
+from bench.tasks.roles import cast
 
 VERSION = 1
 
@@ -82,7 +83,7 @@ class Random(_Controller):
 
 
 class Oracle(_Controller):
-    """Solves coop-nav from the observations of all agents: the upper end of the scale.
+    """Solves coop-nav and roles from the observations of all agents: the upper end of the scale.
 
     The agents are assigned to the targets so that the longest way is least, a way being its larger
     component, since the axes are actuated independently; then each axis is driven in the least
@@ -91,21 +92,40 @@ class Oracle(_Controller):
     21.5 and 21.8 of 30 steps, and within 0.02 with mpe's, at 22.4, 22.4 and 22.6.  Agents that
     collide are not steered round each other.
 
+    The dynamics are linear, so an agent that accelerates g times as fast is coop-nav's agent in a
+    plane shrunk by g: roles are assigned, colour by colour, and driven there.
+
     Raises:
         RequestError: for another task, or for discrete actions.
     """
 
     def __init__(self, spec: Spec, make_scheme: SchemeFactory | None, random: Source) -> None:
         super().__init__(spec, make_scheme, random)
-        if registry.family(spec.config.task) != "coop-nav":
+        config, everyone = spec.config, torch.arange(spec.agents, device=spec.device)
+        task = registry.family(config.task)
+        if task not in ("coop-nav", "roles"):
             raise RequestError(
-                f"the oracle knows only the task coop-nav, not '{spec.config.task}'; "
+                f"the oracle knows only the tasks coop-nav and roles, not '{config.task}'; "
                 "the controller 'random' plays any task"
             )
         if spec.discrete:
             raise RequestError("the oracle acts continuously: use it with actions: continuous")
-        options = validate(CoopNavOptions, spec.config.task_options, "task_options of coop-nav")
-        self._first_order = options.dynamics == "first-order"
+        self._first_order = False
+        if task == "roles":
+            team = cast(
+                spec.agents, validate(RolesOptions, config.task_options, "task_options").split
+            )
+            self._gain = team.gain.to(spec.device)
+            sides = team.colour.to(spec.device), team.target_colour.to(spec.device)
+            self._groups = [
+                tuple(everyone[side == colour] for side in sides)
+                for colour in team.colour.unique().tolist()
+            ]
+        else:
+            options = validate(CoopNavOptions, config.task_options, "task_options of coop-nav")
+            self._first_order = options.dynamics == "first-order"
+            self._gain = torch.ones(spec.agents, 1, device=spec.device)
+            self._groups = [(everyone, everyone)]
         speeds, distances = _braking()
         self._speeds = torch.tensor(speeds, device=spec.device)
         self._distances = torch.tensor(distances, device=spec.device)
@@ -116,9 +136,12 @@ class Oracle(_Controller):
         `noise` and `random` are unused: the controller is deterministic.
         """
         N = self.spec.agents
-        velocity = observation[..., :2]
-        gaps = observation[..., 4 : 4 + 2 * N].unflatten(-1, (N, 2))
-        target = bottleneck(gaps.abs().amax(-1))
+        velocity = observation[..., :2] / self._gain
+        gaps = observation[..., 4 : 4 + 2 * N].unflatten(-1, (N, 2)) / self._gain.unsqueeze(-1)
+        ways = gaps.abs().amax(-1)
+        target = torch.empty(ways.shape[:-1], dtype=torch.int64, device=ways.device)
+        for agents, targets in self._groups:
+            target[..., agents] = targets[bottleneck(ways[..., agents.unsqueeze(-1), targets])]
         chosen = target[..., None, None].expand(*target.shape, 1, 2)
         gap = gaps.gather(-2, chosen).squeeze(-2)
         if self._first_order:

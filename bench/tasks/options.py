@@ -21,3 +21,22 @@ class CoopNavOptions(Strict):
     """`redrawn` each episode, or `fixed` evenly on a circle of radius 0.5."""
     collisions: bool = False
     """Agents push each other, as in mpe2 (mpe dynamics only)."""
+
+
+class RolesOptions(CoopNavOptions):
+    """Task options of roles: those of coop-nav and a split; see :class:`bench.tasks.roles.Roles`.
+
+    Masses act on accelerations, so the dynamics are mpe's.
+    """
+
+    dynamics: Literal["mpe"] = "mpe"
+    """`mpe`, a damped double integrator."""
+    split: Literal["seen", "held-out"] = "seen"
+    """Which role assignment the team has: the one to train on, or one whose roles are all new."""
+
+
+class GameOptions(Strict):
+    """Task options of specialisation and synchronisation; see :mod:`bench.tasks.games`."""
+
+    horizon: Positive = 10
+    """Steps T in an episode."""

@@ -118,7 +118,21 @@ def make(key: str, run: Run, regime: Regime = "learned") -> records.Record:
             peak_parameters=20_036 * own,
             flops_per_update=123_456_789 * own,
         ),
+        diagnostics=None if not own else _diagnostics(config, generator),
         provenance={"cpu_seconds": round(float(generator.uniform(30, 60)), 2)},
+    )
+
+
+def _diagnostics(config: RunConfig, generator: np.random.Generator) -> records.Diagnostics:
+    norms = records.rounded(generator.uniform(5, 15, config.agents).tolist())
+    return records.Diagnostics(
+        observations=480,
+        distance="disagreement" if config.method == "iql" else "euclidean",
+        diversity=float(f"{generator.uniform(0, 1):.6g}"),
+        layers=[
+            records.Layer(shape=(14, 64), norm=norms[:1], largest=norms[:1], bias=norms[:1]),
+            records.Layer(shape=(64, 2), norm=norms, largest=norms, bias=norms),
+        ],
     )
 
 

@@ -8,6 +8,7 @@ import math
 import statistics
 
 import pytest
+from synthetic import build_all
 
 from bench.report import formats, tables
 from bench.report.load import record_path
@@ -140,3 +141,31 @@ def test_an_empty_table_is_an_empty_file_or_a_header():
     assert formats.to_csv([]) == ""
     assert formats.to_csv([], ["run", "kind"]) == "run,kind\n"
     assert formats.to_tex([], "").startswith("%")
+
+
+def test_diagnostics_are_those_of_the_records(small, built, final):
+    diverse = read(small.out / "tables/diversity.csv")
+    assert len(diverse) == len([row for row in final if row["experiment"] != "references"])
+    for row in diverse:
+        found = [r["diagnostics"] for r in raw_records(small.root, row)]
+        expected = plain_iqm([d["diversity"] for d in found])
+        assert float(row["diversity"]) == pytest.approx(expected, rel=1e-5)
+        assert int(row["runs"]) == len(found)
+    layers = read(small.out / "tables/layers.csv")
+    assert len(layers) == 2 * len(diverse)
+    for row in layers:
+        own = [
+            r["diagnostics"]["layers"][int(row["layer"]) - 1] for r in raw_records(small.root, row)
+        ]
+        norms = [value for layer in own for value in layer["norm"]]
+        assert float(row["norm"]) == pytest.approx(statistics.median(norms), rel=1e-5)
+        assert float(row["largest_max"]) == pytest.approx(max(norms), rel=1e-5)
+        assert int(row["sets"]) == len(own[0]["norm"])
+
+
+def test_records_without_diagnostics_have_no_such_tables(copy):
+    for path in (copy.out / "runs").rglob("*.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"diagnostics": None}))
+    build_all(copy.load(), copy.out)
+    assert (copy.out / "tables/diversity.csv").read_text() == ""
+    assert (copy.out / "tables/layers.csv").read_text() == ""

@@ -145,5 +145,5 @@ def test_the_oracle_refuses_what_it_cannot_solve() -> None:
     with pytest.raises(RequestError, match="actions: continuous"):
         make(Oracle, 2, "discrete")
     config = RunConfig(task="pettingzoo:mpe2.simple_spread_v3", reward="environment")
-    with pytest.raises(RequestError, match="only the task coop-nav"):
+    with pytest.raises(RequestError, match="only the tasks coop-nav and roles"):
         Oracle(Spec(config, 1, 3, 18, 5, False, CPU), None, Source.from_seeds([0]))

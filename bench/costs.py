@@ -1,0 +1,44 @@
+"""What named methods cost, counted without training and without numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from bench.config import method_entry, resolve
+from bench.fleet import Fleet
+
+TASK = "roles"
+"""Its sizes are coop-nav's, and methods that want features of the agents find them."""
+
+
+def costs(method: str, agents: Any, hidden: Any) -> dict[str, int]:
+    """Count a method on cooperative navigation, with the settings that it has by default.
+
+    Args:
+        method: its name.
+        agents: N.
+        hidden: widths of the hidden layers.
+
+    Returns:
+        The counts of :class:`bench.records.Cost`; `generated_parameters`, what a hypernetwork puts
+        out for the whole team; and `flops_per_action`, of one joint action of the team.
+
+    Raises:
+        RequestError: if there is no such method, or it cannot have these sizes.
+    """
+    samplers = method_entry(method).samplers
+    sampler = "uniform" if "uniform" in samplers else samplers[0]
+    sizes = {"agents": agents, "hidden": hidden, "sampler": sampler, "buffer": 1}
+    config = resolve({"method": method, "task": TASK, **sizes}, where="methods")
+    try:
+        fleet = Fleet([config], torch.device("meta"))  # where numbers take no memory
+    except (NotImplementedError, RuntimeError):  # a method that looks at them gets some
+        fleet = Fleet([config], torch.device("cpu"))
+    counted = fleet.cost().model_dump()
+    return {
+        **counted,
+        "generated_parameters": counted["peak_parameters"] - 2 * counted["trained_parameters"],
+        "flops_per_action": fleet.flops_per_action(),
+    }

@@ -1,0 +1,75 @@
+"""What training made of the agents, cell by cell, where the records say it."""
+
+from __future__ import annotations
+
+import statistics
+
+import numpy as np
+
+from bench import stats
+from bench.records import Diagnostics
+from bench.report.aggregate import Row
+from bench.report.formats import Table, Value
+
+
+def diversity(table: list[Row]) -> Table:
+    """Report the system neural diversity of every cell that has it: its IQM over runs."""
+    entries: Table = []
+    for row in table:
+        if found := _diagnostics(row):
+            estimate = stats.estimate([np.array([each.diversity for each in found])])
+            entries.append(
+                {
+                    **_cell(row),
+                    "runs": len(found),
+                    "expected": row.cell.expected,
+                    "distance": found[0].distance,
+                    "diversity": estimate.point,
+                    "diversity_lo": estimate.lo,
+                    "diversity_hi": estimate.hi,
+                }
+            )
+    return entries
+
+
+def layers(table: list[Row]) -> Table:
+    """Report every layer of the acting networks: medians over runs and sets of weights, and ends.
+
+    `sets` is the number of sets of weights in a layer: 1 if all agents share it.
+    """
+    entries: Table = []
+    for row in table:
+        found = _diagnostics(row)
+        for number in range(min((len(each.layers) for each in found), default=0)):
+            same = [each.layers[number] for each in found]
+            norms = [norm for layer in same for norm in layer.norm]
+            largest = [value for layer in same for value in layer.largest]
+            entries.append(
+                {
+                    **_cell(row),
+                    "runs": len(found),
+                    "layer": number + 1,
+                    "shape": "x".join(map(str, same[0].shape)),
+                    "sets": len(same[0].norm),
+                    "norm": statistics.median(norms),
+                    "largest": statistics.median(largest),
+                    "largest_min": min(largest),
+                    "largest_max": max(largest),
+                }
+            )
+    return entries
+
+
+def _diagnostics(row: Row) -> list[Diagnostics]:
+    return [o.diagnostics for o in row.cell.outcomes if o.diagnostics is not None]
+
+
+def _cell(row: Row) -> dict[str, Value]:
+    c = row.cell.config
+    return {
+        "experiment": row.cell.experiment,
+        "method": c.method,
+        "reward": c.reward,
+        "sampler": c.sampler,
+        "agents": c.agents,
+    }

@@ -1,0 +1,109 @@
+"""What methods cost: counted, against formulas written out by hand; and how it grows."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+
+import pytest
+import torch
+
+from bench.config import load_methods, resolve
+from bench.costs import costs
+from bench.fleet import Fleet
+from bench.report import draw_growth, growth
+
+H = 32
+
+
+def plain(*sizes: int) -> int:
+    """Parameters of a plain network."""
+    return sum((fan_in + 1) * fan_out for fan_in, fan_out in itertools.pairwise(sizes))
+
+
+def products(*sizes: int) -> int:
+    """FLOPs of one row through a plain network."""
+    return sum(2 * fan_in * fan_out for fan_in, fan_out in itertools.pairwise(sizes))
+
+
+@pytest.mark.parametrize("agents", [2, 5])
+def test_counts_are_those_of_the_formulas(agents: int) -> None:
+    N, O = agents, 2 + 4 * agents  # noqa: E741
+    joint, trunk, code, embedding = N * (O + 2), plain(O, H, H), 64, 8
+    head = plain(H, 2)
+    one_critic = plain(joint, H, H, 1)
+    hyper = trunk + one_critic + embedding * (N + code) + head * code + H * 2
+    trained = {
+        "iql": N * plain(O, H, H, 5),
+        "iddpg": N * (plain(O, H, H, 2) + plain(O + 2, H, H, 1)),
+        "maddpg": N * (plain(O, H, H, 2) + plain(joint, H, H, 1)),
+        "ps-maddpg": trunk + N * head + one_critic,
+        "hyper-maddpg": hyper,
+    }
+    acting = N * products(O, H, H, 2)
+    per_action = {
+        "iql": N * products(O, H, H, 5),
+        **dict.fromkeys(("iddpg", "maddpg", "ps-maddpg"), acting),
+        "hyper-maddpg": acting + N * 2 * (embedding * code + code * head),
+    }
+    for method, expected in trained.items():
+        counted = costs(method, agents, [H, H])
+        assert counted["trained_parameters"] == expected
+        assert counted["flops_per_action"] == per_action[method]
+        generated = N * head if method == "hyper-maddpg" else 0
+        assert counted["generated_parameters"] == generated
+        assert counted["peak_parameters"] == 2 * expected + generated
+
+
+def test_counts_without_numbers_are_those_of_a_run() -> None:
+    for method in load_methods():
+        sizes = {"sampler": "uniform", "hidden": [H, H], "buffer": 1}
+        config = resolve({"method": method, "task": "roles"}, sizes)
+        counted = costs(method, config.agents, [H, H])
+        fleet = Fleet([config], torch.device("cpu"))
+        assert fleet.cost().model_dump().items() <= counted.items()
+        assert fleet.flops_per_action() == counted["flops_per_action"]
+
+
+def test_a_slope_is_the_degree_and_an_exponential_has_none() -> None:
+    cubes = tuple(7 * n**3 for n in growth.AGENTS)
+    powers = tuple(2**n for n in growth.AGENTS)
+    sweep = growth.Sweep("m", "agents", {"cubes": cubes, "powers": powers, "none": (0,) * 6})
+    assert sweep.slope("cubes") == pytest.approx(3)
+    assert sweep.steepest("cubes") == pytest.approx(3)
+    assert sweep.slope("none") is None
+    assert sweep.steepest("none") == 0
+    assert sweep.steepest("powers") == pytest.approx(32), "log2 of 2^64 / 2^32"
+
+
+def test_no_count_grows_faster_than_a_polynomial() -> None:
+    """Degree 3 in N at most: N critics, each of N observations of 4 N numbers; 2 in the width."""
+    for sweep in growth.sweeps():
+        limit = 3 if sweep.axis == "agents" else 2
+        assert max(sweep.steepest(name) for name in growth.QUANTITIES) < limit
+    found = growth.summary()
+    assert 0.99 < found["generated"]["agents"] < 3
+    assert 0.9 < found["generated"]["width"] < 2
+    assert found["steepest"]["slope"] < 3
+
+
+def test_the_table_has_every_method_that_trains(small, built) -> None:
+    with (small.out / "tables/growth.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    trained = set(load_methods()) - {"oracle", "random"}
+    assert {row["method"] for row in rows} == trained
+    assert len(rows) == len(trained) * (len(growth.AGENTS) + len(growth.WIDTHS))
+    row = next(r for r in rows if (r["method"], r["axis"], r["agents"]) == ("iql", "agents", "8"))
+    counted = costs("iql", 8, [growth.WIDTH_AT] * 2)
+    assert all(int(row[name]) == counted[name] for name in growth.QUANTITIES)
+
+
+def test_a_panel_has_a_line_per_method() -> None:
+    figure = draw_growth.costs()
+    methods = {sweep.method for sweep in growth.sweeps()}
+    drawn = figure.axes[: len(growth.AXES) * len(draw_growth.DRAWN)]
+    assert all(len(ax.lines) == len(methods) for ax in drawn)
+    looks = {
+        (line.get_color(), str(line.get_linestyle()), line.get_marker()) for line in drawn[0].lines
+    }
+    assert len(looks) == len(methods), "told apart"
