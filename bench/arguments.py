@@ -96,6 +96,9 @@ def parser() -> Parser:
         action="store_true",
         help="print how each count grows with N and with the width: slopes on logarithmic axes",
     )
+    commands.choices["methods"].add_argument(
+        "--out", type=Path, help="also write methods.json, and growth as CSV, SVG and PNG, there"
+    )
 
     speed = commands.add_parser("speed", help="measure what training costs, and its floor")
     speed.add_argument("--quick", action="store_true", help="fewer sizes: within 3 minutes")

@@ -197,35 +197,31 @@ def _watch(options: argparse.Namespace) -> None:
 
 
 def _methods(options: argparse.Namespace) -> None:
-    common = {"agents": _plain(options.agents), "sampler": "uniform", "buffer": 1}
-    methods = load_methods()
-    configs = [resolve({"method": name, **common}, where="methods") for name in methods]
+    sizes = _plain(options.agents), _plain(options.hidden)
+    for name in load_methods():  # what is wrong with a size is found before torch is imported
+        resolve({"method": name, "agents": sizes[0], "hidden": sizes[1]}, where="methods")
     import torch
 
     from bench.costs import costs
 
     torch.set_num_threads(1)
-    if options.growth:
-        from bench.report.growth import slopes
-
-        _print_table(
-            slopes() if options.json else [_rounded(row) for row in slopes()], options.json
-        )
-        return
-    rows = []
-<<<<<<< HEAD
-    for (name, entry), config in zip(methods.items(), configs, strict=True):
-        cost = Fleet([config], torch.device("cpu")).cost()
-=======
+    rows: list[dict[str, Any]] = []
     for name, entry in load_methods().items():
->>>>>>> 53de95482a664e6f2e2fc4e4c9c120849864609b
         parts = {
             "method": name,
             "algorithm": entry.algorithm.rpartition(":")[2],
             "scheme": (entry.scheme or "-").rpartition(":")[2],
         }
-        counted = costs(name, _plain(options.agents), _plain(options.hidden))
-        rows.append({**parts, **counted, "summary": entry.summary})
+        rows.append({**parts, **costs(name, *sizes), "summary": entry.summary})
+    if options.out:
+        from bench.costs.output import write
+
+        for path in write(rows, options.out):
+            print(path, file=sys.stderr)
+    if options.growth:
+        from bench.costs.growth import slopes
+
+        rows = slopes() if options.json else [_rounded(row) for row in slopes()]
     _print_table(rows, options.json)
 
 

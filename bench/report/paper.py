@@ -10,11 +10,13 @@ from bench.records import write_atomic
 from bench.report import values
 from bench.report.load import Results
 
-SPEED = Path(__file__).resolve().parents[2] / "results" / "speed"
-"""The performance benchmark's committed output; without it the paper has no such section."""
+BESIDE = Path(__file__).resolve().parents[2] / "results"
+"""Where sections that are of no grid have their data; without them the paper lacks the section."""
+SECTIONS = {"speed": "speed/speed.json", "methods": "methods/methods.json"}
+"""The performance benchmark's output, and what the methods cost."""
 SOURCE = Path(__file__).resolve().parents[2] / "paper" / "paper.typ"
 """The paper's source in this checkout."""
-FIGURES = ("figure4", "methods", "growth")
+FIGURES = ("figure4", "methods")
 """What it shows of every grid."""
 
 
@@ -71,7 +73,11 @@ def location(out_dir: Path) -> tuple[str, str]:
 
 
 def inputs(out_dir: Path) -> dict[str, str]:
-    """Return what the source reads in `sys.inputs`: where the grid's files lie, and the speed's."""
+    """Return what the source reads in `sys.inputs`: the folders of the grid and of the sections."""
     root, data = location(out_dir)
-    there = (SPEED / "speed.json").exists() and SPEED.is_relative_to(root)
-    return {"data": data, "speed": f"/{SPEED.relative_to(root).as_posix()}" if there else ""}
+    found = {"data": data}
+    for name, file in SECTIONS.items():
+        path = BESIDE / file
+        there = path.exists() and path.is_relative_to(root)
+        found[name] = f"/{path.parent.relative_to(root).as_posix()}" if there else ""
+    return found

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import io
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from bench.report.aggregate import Cell
@@ -87,3 +88,20 @@ def score_range(outcomes: Sequence[Outcome]) -> tuple[float, float] | None:
         return None
     horizon = outcomes[0].horizon
     return -0.02 * horizon, horizon
+
+
+def drawn(name: str, draw: Callable[[], Figure]) -> dict[str, bytes]:
+    """Draw a figure once, and return it as name.svg and name.png, the same bytes every time."""
+    import matplotlib.style
+
+    files = {}
+    # On matplotlib's own defaults: the user's matplotlibrc must not change the figure.
+    with matplotlib.style.context(["default", STYLE]):
+        figure = draw()
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # laid out, once for both files
+        for ending, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
+            content = io.BytesIO()
+            figure.savefig(content, format=ending, metadata=metadata)
+            files[f"{name}.{ending}"] = content.getvalue()
+    return files

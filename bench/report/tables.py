@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bench import stats
 from bench.records import write_atomic
-from bench.report import diagnosed, growth
+from bench.report import diagnosed
 from bench.report.aggregate import Overall, Row, overall, rows
 from bench.report.curves import CURVES, letter, panels
 from bench.report.formats import Table, Value, shown, shown_rank, to_csv, to_tex
@@ -34,9 +34,6 @@ def build(results: Results, out_dir: Path) -> list[Path]:
         "costs.tex": to_tex([_shown(entry) for entry in costs(table)], notice),
         "diversity.csv": to_csv(diagnosed.diversity(table)),
         "layers.csv": to_csv(diagnosed.layers(table)),
-        "growth.csv": to_csv(growth.points()),
-        "growth_slopes.csv": to_csv(growth.slopes()),
-        "growth_slopes.tex": to_tex([_slopes_tex(row) for row in growth.slopes()], ""),
         "methods.csv": to_csv(methods(standings)),
         "methods.tex": to_tex(_methods_tex(standings), notice),
         "improvements.csv": to_csv(improvements(standings)),
@@ -225,13 +222,6 @@ def _improvements_tex(standings: Overall) -> Table:
         {"method": a, "over": b, "probability [95%]": shown(p)}
         for a, b, p in standings.improvements
     ]
-
-
-def _slopes_tex(row: dict[str, Value]) -> dict[str, Value]:
-    return {
-        growth.QUANTITIES.get(name, name): f"{value:.2f}" if isinstance(value, float) else value
-        for name, value in row.items()
-    }
 
 
 def _shown(entry: dict[str, Value]) -> dict[str, Value]:

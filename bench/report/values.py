@@ -10,7 +10,6 @@ from typing import Any
 from bench import stats
 from bench.errors import RequestError
 from bench.records import write_atomic
-from bench.report import growth
 from bench.report.aggregate import Row, overall, rows, world
 from bench.report.claims import FLOOR, LEARNED, Curve, claims, judge
 from bench.report.curves import CURVES, FIGURE4, panels
@@ -101,7 +100,6 @@ def values(results: Results) -> dict[str, Any]:
             _team(N, curves[N], next(iter(panel.values()))) for N, panel in by_agents.items()
         ],
         "claims": claims(curves, table),
-        "growth": growth.summary(),
         "methods": list(
             dict.fromkeys(row.cell.config.method for row in table if not row.cell.reference)
         ),

@@ -6,12 +6,13 @@ import csv
 import io
 import itertools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.records import write_atomic
-from bench.report.style import BLUE, GREY, ORANGE, STYLE, TEXT_WIDTH, VERMILION, new_figure
+from bench.report.style import BLUE, GREY, ORANGE, TEXT_WIDTH, VERMILION, drawn, new_figure
 from bench.speed.roofline import draw_roofline
 
 if TYPE_CHECKING:
@@ -82,8 +83,8 @@ def write(rows: Rows, out_dir: Path) -> list[Path]:
     files = {
         "speed.json": json.dumps(whole, indent=1).encode() + b"\n",
         **{f"{section}.csv": _csv(rows, section) for section in TABLES if _of(rows, section)},
-        **_drawn("speed", _figure, rows),
-        **_drawn("roofline", draw_roofline, rows),
+        **drawn("speed", partial(_figure, rows)),
+        **drawn("roofline", partial(draw_roofline, rows)),
     }
     for name, content in files.items():
         write_atomic(out_dir / name, content)
@@ -102,23 +103,6 @@ def _csv(rows: Rows, section: str) -> bytes:
     writer.writeheader()
     writer.writerows(chosen)
     return text.getvalue().encode()
-
-
-def _drawn(name: str, draw: Callable[[Rows], Figure], rows: Rows) -> dict[str, bytes]:
-    """Draw a figure once, for both formats."""
-    import matplotlib.style
-
-    files = {}
-    # On matplotlib's own defaults: the user's matplotlibrc must not change the figure.
-    with matplotlib.style.context(["default", STYLE]):
-        figure = draw(rows)
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")  # laid out, once for both files
-        for ending, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
-            content = io.BytesIO()
-            figure.savefig(content, format=ending, metadata=metadata)
-            files[f"{name}.{ending}"] = content.getvalue()
-    return files
 
 
 def _figure(rows: Rows) -> Figure:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from math import log10
 from typing import TYPE_CHECKING
 
-from bench.report import growth, style
+from bench.costs import growth
+from bench.report import style
 from bench.report.draw_methods import METHOD_LINES
 
 if TYPE_CHECKING:

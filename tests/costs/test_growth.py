@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import csv
 import itertools
+import json
+from pathlib import Path
 
 import pytest
 import torch
 
 from bench.config import load_methods, resolve
-from bench.costs import costs
+from bench.costs import costs, draw, growth
+from bench.costs.output import write
 from bench.fleet import Fleet
-from bench.report import draw_growth, growth
 
 H = 32
+ROOT = Path(__file__).parents[2]
 
 
 def plain(*sizes: int) -> int:
@@ -87,8 +90,10 @@ def test_no_count_grows_faster_than_a_polynomial() -> None:
     assert found["steepest"]["slope"] < 3
 
 
-def test_the_table_has_every_method_that_trains(small, built) -> None:
-    with (small.out / "tables/growth.csv").open() as file:
+def test_what_is_written_has_every_method_that_trains(tmp_path: Path) -> None:
+    written = {path.name for path in write([{"method": "a"}], tmp_path)}
+    assert written == {"methods.json", "growth.csv", "growth.svg", "growth.png"}
+    with (tmp_path / "growth.csv").open() as file:
         rows = list(csv.DictReader(file))
     trained = set(load_methods()) - {"oracle", "random"}
     assert {row["method"] for row in rows} == trained
@@ -98,10 +103,18 @@ def test_the_table_has_every_method_that_trains(small, built) -> None:
     assert all(int(row[name]) == counted[name] for name in growth.QUANTITIES)
 
 
+def test_the_committed_counts_are_those_of_the_code() -> None:
+    committed = json.loads((ROOT / "results" / "methods" / "methods.json").read_text())
+    assert committed["growth"] == growth.summary()
+    assert committed["slopes"] == [dict(row) for row in growth.slopes()]
+    for row in committed["methods"]:
+        assert costs(row["method"], 3, [64, 64]).items() <= row.items()
+
+
 def test_a_panel_has_a_line_per_method() -> None:
-    figure = draw_growth.costs()
+    figure = draw.costs()
     methods = {sweep.method for sweep in growth.sweeps()}
-    drawn = figure.axes[: len(growth.AXES) * len(draw_growth.DRAWN)]
+    drawn = figure.axes[: len(growth.AXES) * len(draw.DRAWN)]
     assert all(len(ax.lines) == len(methods) for ax in drawn)
     looks = {
         (line.get_color(), str(line.get_linestyle()), line.get_marker()) for line in drawn[0].lines
