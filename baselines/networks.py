@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from bench.interfaces import Weights
+from bench.interfaces import ParameterScheme, Settle, Weights
 from bench.random import Random
 
 RELU_GAIN = math.sqrt(2.0)
@@ -26,8 +26,8 @@ class Parameters:
     """The trained numbers of one network: flat rows per replica, and named views into them.
 
     One flat tensor makes the optimiser, the target average, clipping and checkpoints one operation
-    each, whatever the scheme.  Where every parameter has a part per agent, [R, N, ...], these are N
-    networks that share nothing, and each has a row of its own.
+    each, whatever the scheme.  Where every parameter is a layer's with a part per agent,
+    [R, N, in, out], these are N networks that share nothing, and each has a row of its own.
 
     Args:
         values: by name, each [R, ...].
@@ -35,7 +35,7 @@ class Parameters:
 
     def __init__(self, values: Mapping[str, Tensor]) -> None:
         self._shapes = {name: value.shape for name, value in values.items()}
-        sizes = {shape[1] for shape in self._shapes.values()}
+        sizes = {shape[1] if len(shape) == 4 else 1 for shape in self._shapes.values()}
         self._groups = sizes.pop() if len(sizes) == 1 else 1
         self.flat = self._join(values.values())
         """[R, G, P / G]: G networks that share nothing."""
@@ -66,7 +66,34 @@ class Parameters:
             gradient: the scalar's gradient with respect to that.
         """
         views = list(self.views.values())
-        return self._join(torch.autograd.grad(output, views, gradient))
+        # What the output does not depend on, such as a count of updates, gets zeros.
+        found = torch.autograd.grad(
+            output, views, gradient, allow_unused=True, materialize_grads=True
+        )
+        return self._join(found)
+
+
+class Acting:
+    """A network's layers for acting, generated once for as long as its parameters are the same.
+
+    Args:
+        scheme: makes the layers.
+        parameters: what from.
+    """
+
+    def __init__(self, scheme: ParameterScheme, parameters: Parameters) -> None:
+        self._scheme, self._parameters = scheme, parameters
+        self._made = -1
+        self._layers: Weights = ()
+
+    @torch.no_grad()
+    def layers(self) -> Weights:
+        """Return the layers, without gradient."""
+        # torch counts the changes of a tensor in place: steps, loading, all of them.
+        if self._made != self._parameters.flat._version:
+            self._layers = self._scheme.weights(self._parameters.views)
+            self._made = self._parameters.flat._version
+        return self._layers
 
 
 class Learner:
@@ -80,10 +107,18 @@ class Learner:
         lr: learning rate.
         clip: largest gradient norm per replica, and per agent where the agents share nothing.
         tau: Polyak rate: target <- (1 - tau) target + tau online.
+        settle: the scheme's say after each step, if it has one.
     """
 
-    def __init__(self, values: Mapping[str, Tensor], lr: float, clip: float, tau: float) -> None:
-        self.online = Parameters(values)
+    def __init__(
+        self,
+        values: Mapping[str, Tensor],
+        lr: float,
+        clip: float,
+        tau: float,
+        settle: Settle | None = None,
+    ) -> None:
+        self.online, self._settle = Parameters(values), settle
         self.target_flat, self.target = self.online.target()
         self._lr, self._clip, self._tau = lr, clip, tau
         self._mean = torch.zeros_like(self.online.flat)
@@ -110,6 +145,8 @@ class Learner:
         root = self._square.sqrt().add_(EPSILON * scale)
         step = self._lr * scale / (1 - BETA_1**self._steps)
         self.online.flat.addcdiv_(self._mean, root, value=-step)
+        if self._settle is not None:
+            self._settle(self.online.views, self._lr)
         return torch.linalg.vector_norm(norm, dim=(1, 2))
 
     def track(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -13,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from bench import registry
 from bench.config import MethodEntry, RunConfig, method_entry
 from bench.errors import RequestError
-from bench.interfaces import Algorithm, Batch, Sampler, Spec, Task
+from bench.interfaces import Algorithm, Batch, Sampler, SchemeFactory, Spec, Task
 from bench.random import Random
 from bench.records import Cost
 from bench.replay.storage import Replay
@@ -27,13 +28,24 @@ def build_algorithm(entry: MethodEntry, spec: Spec, random: Random) -> Algorithm
         RequestError: if the entry names something that does not exist or cannot be combined.
     """
     registry.check_options(entry.algorithm, entry.algorithm_options, "algorithm_options")
-    make_scheme = None
-    if entry.scheme:
-        registry.check_options(entry.scheme, entry.scheme_options, "scheme_options")
-        make_scheme = functools.partial(registry.load(entry.scheme), **entry.scheme_options)
+    make_scheme = scheme_factory(entry, spec) if entry.scheme else None
     build = registry.load(entry.algorithm)
     algorithm: Algorithm = build(spec, make_scheme, random, **entry.algorithm_options)
     return algorithm
+
+
+def scheme_factory(entry: MethodEntry, spec: Spec) -> SchemeFactory:
+    """Return what makes the parameter scheme of a method that has one.
+
+    Raises:
+        RequestError: if there is no such scheme, or it has no such option.
+    """
+    assert entry.scheme is not None
+    registry.check_options(entry.scheme, entry.scheme_options, "scheme_options")
+    scheme, options = registry.load(entry.scheme), dict(entry.scheme_options)
+    if "features" in inspect.signature(scheme).parameters:
+        options["features"] = spec.features
+    return functools.partial(scheme, **options)
 
 
 def make_spec(config: RunConfig, task: Task, replicas: int, device: torch.device) -> Spec:
@@ -46,6 +58,7 @@ def make_spec(config: RunConfig, task: Task, replicas: int, device: torch.device
         action_size=task.action_size,
         discrete=task.discrete,
         device=device,
+        features=getattr(task, "features", None),
     )
 
 

@@ -95,6 +95,9 @@ class Spec:
     action_size: int
     discrete: bool
     device: torch.device
+    features: Tensor | None = None
+    """[N, F] what the task says of its agents' roles, the same in every episode; None if nothing.
+    It comes from the task's attribute `features`, if it has one."""
 
 
 class Algorithm(Protocol):
@@ -142,7 +145,10 @@ or G = N (one set per agent)."""
 class ParameterScheme(Protocol):
     """Where the weights of a network for N agents come from.
 
-    Built as ``Scheme(sizes, agents, **scheme_options)`` with the layer sizes [in, H, ..., out].
+    Built as ``Scheme(sizes, agents, **scheme_options)`` with the layer sizes [in, H, ..., out]; one
+    that takes an argument `features` is given those of the spec.  A scheme may also have a method
+    `settle`, as in `Settle`, and keep what that counts among its parameters; and it may name in
+    `estimated` the parameters that have no exact gradient, being counted or estimated.
     """
 
     def init(self, random: Random) -> dict[str, Tensor]:
@@ -151,6 +157,14 @@ class ParameterScheme(Protocol):
 
     def weights(self, parameters: Mapping[str, Tensor]) -> Weights:
         """Return the layers of the one target network, a differentiable function."""
+        ...
+
+
+class Settle(Protocol):
+    """A scheme's say in training, heard after every step of its parameters' optimiser."""
+
+    def __call__(self, parameters: Mapping[str, Tensor], lr: float) -> None:
+        """Change the parameters in place, given the step's learning rate."""
         ...
 
 

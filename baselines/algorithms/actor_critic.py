@@ -10,7 +10,7 @@ from torch import Tensor
 
 from baselines.algorithms.losses import td_target, weighted_square_gradient
 from baselines.mlp import mlp, pull_back, pull_back_own
-from baselines.networks import Learner, parameter_counts
+from baselines.networks import Acting, Learner, parameter_counts
 from baselines.sharing.independent import Independent
 from bench.errors import RequestError
 from bench.interfaces import Batch, SchemeFactory, Spec, Weights
@@ -63,13 +63,15 @@ class ActorCritic:
         self._critic_scheme = Independent([seen, *c.hidden, 1], 1 if critic == "one" else N)
         actor = self._actor_scheme.init(random.fold("actor"))
         value = self._critic_scheme.init(random.fold("critic"))
-        self._actor = Learner(actor, c.actor_lr, c.grad_clip, c.tau)
+        settle = getattr(self._actor_scheme, "settle", None)
+        self._actor = Learner(actor, c.actor_lr, c.grad_clip, c.tau, settle)
+        self._acting = Acting(self._actor_scheme, self._actor.online)
         self._critic = Learner(value, c.critic_lr, c.grad_clip, c.tau)
 
     @torch.no_grad()
     def act(self, observation: Tensor, noise: float = 0.0, random: Random | None = None) -> Tensor:
         """Map [R, E, N, O] to actions [R, E, N, A], plus Gaussian noise while training."""
-        layers = self._actor_scheme.weights(self._actor.online.views)
+        layers = self._acting.layers()
         action = torch.tanh_(mlp(layers, observation.transpose(1, 2))).transpose(1, 2)
         if noise and random is not None:
             action = (action + noise * random.normal(*action.shape[1:])).clamp_(-1, 1)
