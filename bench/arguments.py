@@ -83,6 +83,14 @@ def parser() -> Parser:
         command.add_argument("--json", action="store_true", help="print JSON")
     commands.choices["methods"].add_argument("--agents", default="3", help="N (default: 3)")
 
+    check = commands.add_parser(
+        "check-method", help="check a method, or a parameter scheme under every algorithm"
+    )
+    check.add_argument(
+        "method", metavar="METHOD", help="a named method, or MODULE:NAME of one's own"
+    )
+    check.add_argument("--json", action="store_true", help="print JSON")
+
     speed = commands.add_parser("speed", help="measure what training costs, and its floor")
     speed.add_argument("--quick", action="store_true", help="fewer sizes: within 3 minutes")
     speed.add_argument("--json", action="store_true", help="print JSON")

@@ -148,7 +148,7 @@ class ParameterScheme(Protocol):
     Built as ``Scheme(sizes, agents, **scheme_options)`` with the layer sizes [in, H, ..., out]; one
     that takes an argument `features` is given those of the spec.  A scheme may also have a method
     `settle`, as in `Settle`, and keep what that counts among its parameters; and it may name in
-    `estimated` the parameters that have no exact gradient, being counted or estimated.
+    `exempt` parameters that the checks of gradients leave out: counted, estimated, trained later.
     """
 
     def init(self, random: Random) -> dict[str, Tensor]:

@@ -76,7 +76,7 @@ def load(path: str) -> Any:
     module, _, name = path.partition(":")
     try:
         return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # a module from outside may fail in any way
         raise RequestError(f"cannot import '{path}': {error}") from error
 
 

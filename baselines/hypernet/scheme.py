@@ -61,8 +61,10 @@ class Hypernet:
         }
         self.manifest = {n.index: n for b in self._branches.values() for n in b.manifest.layers}
         """The layers whose matrices are generated, by their place in the network."""
-        self.estimated = [CLOCK, *(name for b in self._branches.values() for name in b.estimated)]
-        """Names of parameters that have no exact gradient."""
+        self.exempt = {CLOCK, *(name for b in self._branches.values() for name in b.estimated)}
+        """Names of parameters that have no exact gradient, or none at first."""
+        if (o.residual_after or 0) > 1:
+            self.exempt |= {f"{name}{n}" for n in self.manifest for name in "Xx"}
 
     def _branch(self, name: str, module: range, features: Tensor | None) -> Branch:
         o, target = self._options, self._target

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from compositions import ALGORITHMS, GENERATORS, STABILISERS
 
-from bench.config import MethodEntry
+from bench.config import MethodEntry, load_methods
 from bench.conformance import examine
 
 HYPERNET = "baselines.hypernet.scheme:Hypernet"
@@ -63,3 +63,11 @@ def test_generators_under_every_algorithm_and_stabiliser(
 )
 def test_conditionings_with_every_target(conditioning: str, target: str, hidden: int) -> None:
     assert not failures(entry("one", conditioning=conditioning, target=target, hidden=hidden))
+
+
+WITH_SCHEME = [name for name, method in load_methods().items() if method.scheme]
+
+
+@pytest.mark.parametrize("name", [name for name in WITH_SCHEME if name != "hyper-maddpg-no-grad"])
+def test_named_methods(name: str) -> None:
+    assert not failures(load_methods()[name])

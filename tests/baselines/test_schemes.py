@@ -9,7 +9,7 @@ from baselines.mlp import mlp
 from baselines.sharing.heads import Heads
 from baselines.sharing.independent import Independent
 from baselines.sharing.shared import Shared
-from bench.conformance import SIZES, N, R, drawn
+from bench.conformance.scheme import SIZES, N, R, drawn
 from bench.interfaces import ParameterScheme
 from bench.random import Random
 

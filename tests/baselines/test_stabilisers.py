@@ -15,8 +15,10 @@ from baselines.hypernet.stabilisers.clipping import clip_gradient
 from baselines.hypernet.stabilisers.shrinkage import shrink
 from baselines.mlp import mlp
 from baselines.networks import Learner
-from bench.config import MethodEntry
-from bench.conformance import SIZES, N, R, batch_of, build, drawn, examine, observations, spec_of
+from bench.config import MethodEntry, load_methods
+from bench.conformance import examine
+from bench.conformance.method import batch_of, build, spec_of
+from bench.conformance.scheme import SIZES, N, R, drawn, observations
 
 
 def composed(**options: Any) -> Hypernet:
@@ -198,12 +200,6 @@ def test_the_negative_controls_hypernetwork_gets_no_gradient_and_the_check_tells
     learn(scheme, trained, 3)
     for name, value in trained.online.views.items():
         assert torch.equal(value, start[name]) == name.startswith("hyper."), name
-    method = MethodEntry(
-        summary="",
-        scheme="baselines.hypernet.scheme:Hypernet",
-        scheme_options={"gradient": "blocked"},
-        **ALGORITHMS["one"],
-    )
-    found = examine(method)
+    found = examine(load_methods()["hyper-maddpg-no-grad"])
     assert found["gradients"] == "hyper.e gets no gradient"
     assert found["learns"] == "hyper.e does not learn"
