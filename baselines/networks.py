@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from bench.interfaces import ParameterScheme, Settle, Weights
+from bench.interfaces import Memory, ParameterScheme, Settle, Weights
 from bench.random import Random
 
 RELU_GAIN = math.sqrt(2.0)
@@ -107,7 +107,7 @@ class Learner:
         lr: learning rate.
         clip: largest gradient norm per replica, and per agent where the agents share nothing.
         tau: Polyak rate: target <- (1 - tau) target + tau online.
-        settle: the scheme's say after each step, if it has one.
+        scheme: whose parameters these are, if it may have a say in their training.
     """
 
     def __init__(
@@ -116,9 +116,12 @@ class Learner:
         lr: float,
         clip: float,
         tau: float,
-        settle: Settle | None = None,
+        scheme: ParameterScheme | None = None,
     ) -> None:
-        self.online, self._settle = Parameters(values), settle
+        self.online = Parameters(values)
+        self._settle: Settle | None = getattr(scheme, "settle", None)
+        remember = getattr(scheme, "memory", None)
+        self._memory: Memory | None = remember(values) if remember else None
         self.target_flat, self.target = self.online.target()
         self._lr, self._clip, self._tau = lr, clip, tau
         self._mean = torch.zeros_like(self.online.flat)
@@ -136,6 +139,8 @@ class Learner:
             [R] the norms of the parameters' gradients before clipping.
         """
         gradient = self.online.gradient(output, gradient)
+        if self._memory is not None:
+            gradient += self.online.gradient(self._memory.loss(self.online.views))
         norm = torch.linalg.vector_norm(gradient, dim=2, keepdim=True)
         gradient.mul_((self._clip / (norm + 1e-6)).clamp_(max=1.0))
         self._steps += 1
@@ -149,13 +154,20 @@ class Learner:
             self._settle(self.online.views, self._lr)
         return torch.linalg.vector_norm(norm, dim=(1, 2))
 
+    def hear(self, score: Tensor) -> None:
+        """Hear of a score [R] of the policy that the network is, for what remembers it."""
+        if self._memory is not None:
+            self._memory.hear(self.online.views, score)
+
     def track(self) -> None:
         """Move the target towards the online network."""
         self.target_flat.lerp_(self.online.flat, self._tau)
 
     def state(self, name: str) -> dict[str, Tensor]:
         """Return parameters, target and moments, each under ``name.``."""
+        memory = self._memory.state() if self._memory is not None else {}
         return {
+            **{f"{name}.memory.{key}": tensor for key, tensor in memory.items()},
             f"{name}.online": self.online.flat,
             f"{name}.target": self.target_flat,
             f"{name}.mean": self._mean,

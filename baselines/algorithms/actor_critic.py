@@ -63,8 +63,7 @@ class ActorCritic:
         self._critic_scheme = Independent([seen, *c.hidden, 1], 1 if critic == "one" else N)
         actor = self._actor_scheme.init(random.fold("actor"))
         value = self._critic_scheme.init(random.fold("critic"))
-        settle = getattr(self._actor_scheme, "settle", None)
-        self._actor = Learner(actor, c.actor_lr, c.grad_clip, c.tau, settle)
+        self._actor = Learner(actor, c.actor_lr, c.grad_clip, c.tau, self._actor_scheme)
         self._acting = Acting(self._actor_scheme, self._actor.online)
         self._critic = Learner(value, c.critic_lr, c.grad_clip, c.tau)
 
@@ -83,6 +82,7 @@ class ActorCritic:
         stored = self._critic_input(batch.observation.transpose(1, 2), batch.action.transpose(1, 2))
         td, critic_norm = self._learn_values(batch, stored)
         actor_norm = self._learn_actions(batch, stored)
+        self._actor.hear(batch.reward.mean((1, 2)))
         self._critic.track()
         self._actor.track()
         errors = td.abs().mean(1)

@@ -42,8 +42,7 @@ class IQL:
         sizes = [spec.observation_size, *c.hidden, spec.action_size]
         self._scheme = make_scheme(sizes, spec.agents)
         values = self._scheme.init(random.fold("q"))
-        settle = getattr(self._scheme, "settle", None)
-        self._q = Learner(values, c.actor_lr, c.grad_clip, c.tau, settle)
+        self._q = Learner(values, c.actor_lr, c.grad_clip, c.tau, self._scheme)
         self._acting = Acting(self._scheme, self._q.online)
 
     def _values(self, parameters: Mapping[str, Tensor], observation: Tensor) -> Tensor:
@@ -74,6 +73,7 @@ class IQL:
         td = (values.detach() * action).sum(-1) - target
         gradient = weighted_square_gradient(td, batch.weight).unsqueeze(-1) * action
         norm = self._q.descend(values, gradient)
+        self._q.hear(batch.reward.mean((1, 2)))
         self._q.track()
         errors = td.abs().mean(1)
         return errors, {"td_error": errors.mean(1), "critic_gradient_norm": norm}

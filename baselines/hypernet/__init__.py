@@ -10,6 +10,7 @@ One is put together from choices, each of which is a line of options in ``config
 - ``targets``: which layers are generated, and what they are added to;
 - ``initialisation``: at what scale all of it starts;
 - ``stabilisers``: what is done to generated weights and to their gradients;
+- ``replay``: generated weights that are kept, and held on to;
 - ``scheme``: the composition.  Its VERSION stands for all of these files.
 
 Apart from these, ``products`` and ``grouped`` multiply by generated weights without forming them.

@@ -81,13 +81,26 @@ class Branch:
             values[f"B{layer.index}"] = draw * (layer.scale.bias / math.sqrt(m.energy))
         return {f"{self._name}{name}": value for name, value in values.items()}
 
-    def __call__(self, parameters: Mapping[str, Tensor]) -> dict[int, Generated]:
-        """Generate, by layer, from the parameters of the whole network."""
+    def embedding(self, parameters: Mapping[str, Tensor]) -> Tensor:
+        """Return e: [R, N, E]."""
+        like = next(iter(parameters.values()))
+        return self._conditioning.embed(self._own(parameters), like)
+
+    def __call__(
+        self, parameters: Mapping[str, Tensor], e: Tensor | None = None
+    ) -> dict[int, Generated]:
+        """Generate, by layer, from the parameters of the whole network.
+
+        Args:
+            parameters: by name, each [R, ...].
+            e: [R, N, E] instead of the conditioning's own.
+        """
         own = self._own(parameters)
         if self._frozen:
             own = {name: value.detach() for name, value in own.items()}
-        like = next(iter(parameters.values()))
-        h = self._code(own, self._conditioning.embed(own, like))
+        if e is None:
+            e = self._conditioning.embed(own, next(iter(parameters.values())))
+        h = self._code(own, e)
         indices = [layer.index for layer in self.manifest.layers]
         matrices = dict(zip(indices, self._generator(own, h), strict=True))
         result = {}

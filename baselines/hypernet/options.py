@@ -71,6 +71,15 @@ class HypernetOptions(Strict):
     """`blocked` loads generated weights without their graph, so that the hypernetwork never
     learns: a negative control."""
 
+    replay: Count = 0
+    """Entries of the replay of weights; 0 for none."""
+    replay_every: Positive = 100
+    """Updates between two entries."""
+    replay_loss: Rate = 1e-2
+    """Factor of the loss that holds the hypernetwork to its entries."""
+    replay_by: Literal["uniform", "score"] = "uniform"
+    """Whether all entries weigh the same in it, or the ones of better scores more."""
+
     @model_validator(mode="after")
     def _sensible(self) -> HypernetOptions:
         for name, (choice, values) in BELONGS.items():
@@ -89,6 +98,11 @@ class HypernetOptions(Strict):
             raise ValueError("with rho = 0 there is nothing to warm up; choose rho above 0")
         if (self.warmup or self.alpha != 1) and not self.has_base and self.target != "bias":
             raise ValueError("alpha and warmup need a shared base; choose rho below 1")
+        if self.replay and (self.target != "all" or self.branches != "one"):
+            raise ValueError("replay stores whole networks; choose target: all and branches: one")
+        for name in ("replay_every", "replay_loss", "replay_by"):
+            if name in self.model_fields_set and not self.replay:
+                raise ValueError(f"{name} does nothing here; choose replay above 0")
         return self
 
     @property

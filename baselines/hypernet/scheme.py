@@ -21,6 +21,7 @@ from baselines.hypernet.generators import Layer, Manifest
 from baselines.hypernet.generators.table import make_generator
 from baselines.hypernet.initialisation import INITIALISATIONS
 from baselines.hypernet.options import HypernetOptions
+from baselines.hypernet.replay import WeightReplay
 from baselines.hypernet.stabilisers.bound import BOUNDS
 from baselines.hypernet.stabilisers.clipping import clip_gradient
 from baselines.hypernet.stabilisers.schedule import CLOCK, joined, warm_up
@@ -108,11 +109,16 @@ class Hypernet:
             values[CLOCK] = zeros(1)
         return values
 
-    def weights(self, parameters: Mapping[str, Tensor]) -> Weights:
-        """Return the layers: stored ones have G = 1, generated ones G = N."""
+    def weights(self, parameters: Mapping[str, Tensor], e: Tensor | None = None) -> Weights:
+        """Return the layers: stored ones have G = 1, generated ones G = N.
+
+        Args:
+            parameters: by name, each [R, ...].
+            e: [R, N, E] what is generated from, instead of what is known of the agents.
+        """
         generated: dict[int, Generated] = {}
         for branch in self._branches.values():
-            generated |= branch(parameters)
+            generated |= branch(parameters, e)
         layers = []
         for n in range(len(self._sizes) - 1):
             if n in self.manifest:
@@ -153,6 +159,18 @@ class Hypernet:
         if o.alpha != 1:
             part = part * o.alpha
         return part * warm_up(parameters[CLOCK], o.warmup) if o.warmup else part
+
+    def embedding(self, parameters: Mapping[str, Tensor]) -> Tensor:
+        """Return e [R, N, E] of the one branch."""
+        return self._branches["hyper"].embedding(parameters)
+
+    def memory(self, parameters: Mapping[str, Tensor]) -> WeightReplay | None:
+        """Return the replay of weights, if there is to be one."""
+        o = self._options
+        if not o.replay:
+            return None
+        by_score = o.replay_by == "score"
+        return WeightReplay(self, parameters, o.replay, o.replay_every, o.replay_loss, by_score)
 
     @torch.no_grad()
     def settle(self, parameters: Mapping[str, Tensor], lr: float) -> None:

@@ -35,7 +35,7 @@ def observations(step: int = 0) -> Tensor:
 
 def stepped(scheme: ParameterScheme, steps: int = 1) -> dict[str, Tensor]:
     """Return parameters after some steps: what starts at zero has left it."""
-    learner = Learner(drawn(scheme), 1e-2, 1.0, 0.01, getattr(scheme, "settle", None))
+    learner = Learner(drawn(scheme), 1e-2, 1.0, 0.01, scheme)
     for step in range(steps):
         out = mlp(scheme.weights(learner.online.views), observations(step))
         learner.descend((out - 1).square().sum())

@@ -32,4 +32,5 @@ STABILISERS: dict[str, dict[str, Any]] = {
     "warm-up": {"warmup": 10},
     "clip": {"clip": 1e6},  # so wide that finite differences hold
     "two phases": {"residual_after": 1},
+    "replay": {"replay": 2, "replay_every": 1},
 }

@@ -26,7 +26,7 @@ def composed(**options: Any) -> Hypernet:
 
 
 def learner(scheme: Hypernet, lr: float = 1e-2) -> Learner:
-    return Learner(drawn(scheme), lr, 1.0, 0.01, scheme.settle)
+    return Learner(drawn(scheme), lr, 1.0, 0.01, scheme)
 
 
 def learn(scheme: Hypernet, trained: Learner, steps: int) -> None:
