@@ -1,4 +1,4 @@
-"""One small generator applied to learned chunk embeddings (von Oswald et al. 2020, section 4.1)."""
+"""One small generator applied to learned chunk embeddings (von Oswald et al. 2020)."""
 
 from __future__ import annotations
 

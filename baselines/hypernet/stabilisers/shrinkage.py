@@ -14,7 +14,7 @@ def shrink(parameters: Iterable[Tensor], lr: float, decay: float, l1: float) -> 
 
     Weight decay is decoupled from the gradient's moments (Loshchilov and Hutter 2019).  The L1
     penalty is a proximal step, soft thresholding, which reaches zero and stays (Parikh and Boyd
-    2014, section 6.5.2).
+    2014).
 
     Args:
         parameters: each [R, ...].
