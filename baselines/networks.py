@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from bench.interfaces import Weights
+from bench.interfaces import Memory, ParameterScheme, Settle, Weights
 from bench.random import Random
 
 RELU_GAIN = math.sqrt(2.0)
@@ -26,8 +26,8 @@ class Parameters:
     """The trained numbers of one network: flat rows per replica, and named views into them.
 
     One flat tensor makes the optimiser, the target average, clipping and checkpoints one operation
-    each, whatever the scheme.  Where every parameter has a part per agent, [R, N, ...], these are N
-    networks that share nothing, and each has a row of its own.
+    each, whatever the scheme.  Where every parameter is a layer's with a part per agent,
+    [R, N, in, out], these are N networks that share nothing, and each has a row of its own.
 
     Args:
         values: by name, each [R, ...].
@@ -35,7 +35,7 @@ class Parameters:
 
     def __init__(self, values: Mapping[str, Tensor]) -> None:
         self._shapes = {name: value.shape for name, value in values.items()}
-        sizes = {shape[1] for shape in self._shapes.values()}
+        sizes = {shape[1] if len(shape) == 4 else 1 for shape in self._shapes.values()}
         self._groups = sizes.pop() if len(sizes) == 1 else 1
         self.flat = self._join(values.values())
         """[R, G, P / G]: G networks that share nothing."""
@@ -66,7 +66,36 @@ class Parameters:
             gradient: the scalar's gradient with respect to that.
         """
         views = list(self.views.values())
-        return self._join(torch.autograd.grad(output, views, gradient))
+        # What the output does not depend on, such as a count of updates, gets zeros.
+        found = torch.autograd.grad(
+            output, views, gradient, allow_unused=True, materialize_grads=True
+        )
+        return self._join(found)
+
+
+class Acting:
+    """A network's layers for acting, generated once for as long as its parameters are the same.
+
+    Args:
+        scheme: makes the layers.
+        parameters: what from.
+    """
+
+    def __init__(self, scheme: ParameterScheme, parameters: Parameters) -> None:
+        self._scheme, self._parameters = scheme, parameters
+        self._made = -1
+        self._layers: Weights = ()
+
+    @torch.no_grad()
+    def layers(self) -> Weights:
+        """Return the layers, without gradient."""
+        if self._parameters.flat.is_cuda:  # where updates may be replayed, unseen by the count
+            return self._scheme.weights(self._parameters.views)
+        # torch counts the changes of a tensor in place: steps, loading, all of them.
+        if self._made != self._parameters.flat._version:
+            self._layers = self._scheme.weights(self._parameters.views)
+            self._made = self._parameters.flat._version
+        return self._layers
 
 
 class Learner:
@@ -80,10 +109,21 @@ class Learner:
         lr: learning rate.
         clip: largest gradient norm per replica, and per agent where the agents share nothing.
         tau: Polyak rate: target <- (1 - tau) target + tau online.
+        scheme: whose parameters these are, if it may have a say in their training.
     """
 
-    def __init__(self, values: Mapping[str, Tensor], lr: float, clip: float, tau: float) -> None:
+    def __init__(
+        self,
+        values: Mapping[str, Tensor],
+        lr: float,
+        clip: float,
+        tau: float,
+        scheme: ParameterScheme | None = None,
+    ) -> None:
         self.online = Parameters(values)
+        self._settle: Settle | None = getattr(scheme, "settle", None)
+        remember = getattr(scheme, "memory", None)
+        self._memory: Memory | None = remember(values) if remember else None
         self.target_flat, self.target = self.online.target()
         self._lr, self._clip, self._tau = lr, clip, tau
         self._mean = torch.zeros_like(self.online.flat)
@@ -105,6 +145,8 @@ class Learner:
             [R] the norms of the parameters' gradients before clipping.
         """
         gradient = self.online.gradient(output, gradient)
+        if self._memory is not None:
+            gradient += self.online.gradient(self._memory.loss(self.online.views))
         norm = torch.linalg.vector_norm(gradient, dim=2, keepdim=True)
         gradient.mul_((self._clip / (norm + 1e-6)).clamp_(max=1.0))
         self._steps += 1
@@ -114,7 +156,14 @@ class Learner:
         root = self._square.sqrt().add_(EPSILON * scale)
         step = self._lr * scale / (1 - BETA_1**self._steps)
         self.online.flat.addcdiv_(self._mean * -step, root)
+        if self._settle is not None:
+            self._settle(self.online.views, self._lr)
         return torch.linalg.vector_norm(norm, dim=(1, 2))
+
+    def hear(self, score: Tensor) -> None:
+        """Hear of a score [R] of the policy that the network is, for what remembers it."""
+        if self._memory is not None:
+            self._memory.hear(self.online.views, score)
 
     def track(self) -> None:
         """Move the target towards the online network."""
@@ -122,7 +171,9 @@ class Learner:
 
     def state(self, name: str) -> dict[str, Tensor]:
         """Return parameters, target and moments, each under ``name.``."""
+        memory = self._memory.state() if self._memory is not None else {}
         return {
+            **{f"{name}.memory.{key}": tensor for key, tensor in memory.items()},
             f"{name}.online": self.online.flat,
             f"{name}.target": self.target_flat,
             f"{name}.mean": self._mean,

@@ -100,6 +100,14 @@ def parser() -> Parser:
         "--out", type=Path, help="also write methods.json, and growth as CSV, SVG and PNG, there"
     )
 
+    check = commands.add_parser(
+        "check-method", help="check a method, or a parameter scheme under every algorithm"
+    )
+    check.add_argument(
+        "method", metavar="METHOD", help="a named method, or MODULE:NAME of one's own"
+    )
+    check.add_argument("--json", action="store_true", help="print JSON")
+
     speed = commands.add_parser("speed", help="measure what training costs, and its floor")
     speed.add_argument("--quick", action="store_true", help="fewer sizes: within 3 minutes")
     speed.add_argument("--json", action="store_true", help="print JSON")

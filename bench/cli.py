@@ -249,6 +249,23 @@ def _tasks(options: argparse.Namespace) -> None:
     _print_table(rows, options.json)
 
 
+def _check_method(options: argparse.Namespace) -> None:
+    import torch
+
+    from bench.conformance import candidates, examine
+
+    torch.set_num_threads(1)
+    rows, failed = [], []
+    for name, entry in candidates(options.method).items():
+        for check, wrong in examine(entry).items():
+            rows.append({"method": name, "check": check, "result": wrong or "ok"})
+            failed += [f"{check}: {wrong}"] if wrong else []
+    _print_table(rows, options.json)
+    if failed:
+        count = f"{len(failed)} of {len(rows)} checks failed"
+        raise WorldError(f"{options.method}: {count}, first {failed[0]}")
+
+
 def _speed(options: argparse.Namespace) -> None:
     from bench.speed import run, show
 
@@ -286,6 +303,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "watch": _watch,
     "methods": _methods,
     "tasks": _tasks,
+    "check-method": _check_method,
     "speed": _speed,
     **dict.fromkeys(("tables", "figures", "leaderboard", "paper"), _report),
 }

@@ -289,6 +289,8 @@ def resolve(*layers: Mapping[str, Any], where: str = "request") -> RunConfig:
         model = registry.load(registry.TASK_OPTIONS[family])
         options = validate(model, config.task_options, f"{where}: task_options of {family}")
         config = config.model_copy(update={"task_options": options.model_dump(mode="json")})
+    if entry.scheme and (model := registry.options_model(entry.scheme)) is not None:
+        validate(model, entry.scheme_options, f"{where}: scheme_options of method '{name}'")
     if config.sampler not in entry.samplers:
         raise RequestError(
             f"{where}: method '{name}' does not support sampler '{config.sampler}'; "

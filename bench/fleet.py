@@ -6,6 +6,7 @@ Its replicas may differ in what changes no shape: the seed, the reward and the s
 from __future__ import annotations
 
 import functools
+import inspect
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -17,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from bench import registry
 from bench.config import FREE, MethodEntry, RunConfig, method_entry
 from bench.errors import RequestError
-from bench.interfaces import Algorithm, Batch, Sampler, Spec, Task
+from bench.interfaces import Algorithm, Batch, Sampler, SchemeFactory, Spec, Task
 from bench.random import Random
 from bench.records import Cost
 from bench.replay.mixed import Mixed
@@ -32,13 +33,24 @@ def build_algorithm(entry: MethodEntry, spec: Spec, random: Random) -> Algorithm
         RequestError: if the entry names something that does not exist or cannot be combined.
     """
     registry.check_options(entry.algorithm, entry.algorithm_options, "algorithm_options")
-    make_scheme = None
-    if entry.scheme:
-        registry.check_options(entry.scheme, entry.scheme_options, "scheme_options")
-        make_scheme = functools.partial(registry.load(entry.scheme), **entry.scheme_options)
+    make_scheme = scheme_factory(entry, spec) if entry.scheme else None
     build = registry.load(entry.algorithm)
     algorithm: Algorithm = build(spec, make_scheme, random, **entry.algorithm_options)
     return algorithm
+
+
+def scheme_factory(entry: MethodEntry, spec: Spec) -> SchemeFactory:
+    """Return what makes the parameter scheme of a method that has one.
+
+    Raises:
+        RequestError: if there is no such scheme, or it has no such option.
+    """
+    assert entry.scheme is not None
+    registry.check_options(entry.scheme, entry.scheme_options, "scheme_options")
+    scheme, options = registry.load(entry.scheme), dict(entry.scheme_options)
+    if "features" in inspect.signature(scheme).parameters:
+        options["features"] = spec.features
+    return functools.partial(scheme, **options)
 
 
 def make_spec(config: RunConfig, task: Task, replicas: int, device: torch.device) -> Spec:
@@ -51,6 +63,7 @@ def make_spec(config: RunConfig, task: Task, replicas: int, device: torch.device
         action_size=task.action_size,
         discrete=task.discrete,
         device=device,
+        features=getattr(task, "features", None),
     )
 
 
@@ -152,7 +165,10 @@ class Fleet:
         raise AssertionError
 
     def _count_flops(self, device: torch.device, work: Callable[[Algorithm, Batch], object]) -> int:
-        spec = replace(self.spec, replicas=1, device=device)
+        features = (
+            self.spec.features if self.spec.features is None else self.spec.features.to(device)
+        )
+        spec = replace(self.spec, replicas=1, device=device, features=features)
         B, N = self.config.batch, spec.agents
         observation = torch.zeros(1, B, N, spec.observation_size, device=device)
         batch = Batch(

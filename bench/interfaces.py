@@ -95,6 +95,9 @@ class Spec:
     action_size: int
     discrete: bool
     device: torch.device
+    features: Tensor | None = None
+    """[N, F] what the task says of its agents' roles, the same in every episode; None if nothing.
+    It comes from the task's attribute `features`, if it has one."""
 
 
 class Algorithm(Protocol):
@@ -151,7 +154,13 @@ class Layered(Protocol):
 class ParameterScheme(Protocol):
     """Where the weights of a network for N agents come from.
 
-    Built as ``Scheme(sizes, agents, **scheme_options)`` with the layer sizes [in, H, ..., out].
+    Built as ``Scheme(sizes, agents, **scheme_options)`` with the layer sizes [in, H, ..., out]; one
+    that takes an argument `features` is given those of the spec.  A scheme may also have
+
+    - a method `settle`, as in `Settle`, and keep what that counts among its parameters;
+    - a method `memory(parameters)` that returns a `Memory`, or None;
+    - a set `exempt` of names of parameters that the checks of gradients leave out, as they are
+      counted, have an estimated gradient, or are trained later.
     """
 
     def init(self, random: Random) -> dict[str, Tensor]:
@@ -160,6 +169,30 @@ class ParameterScheme(Protocol):
 
     def weights(self, parameters: Mapping[str, Tensor]) -> Weights:
         """Return the layers of the one target network, a differentiable function."""
+        ...
+
+
+class Settle(Protocol):
+    """A scheme's say in training, heard after every step of its parameters' optimiser."""
+
+    def __call__(self, parameters: Mapping[str, Tensor], lr: float) -> None:
+        """Change the parameters in place, given the step's learning rate."""
+        ...
+
+
+class Memory(Protocol):
+    """What a scheme remembers of its training besides its parameters."""
+
+    def loss(self, parameters: Mapping[str, Tensor]) -> Tensor:
+        """Return a scalar to be added to the loss, a sum over replicas."""
+        ...
+
+    def hear(self, parameters: Mapping[str, Tensor], score: Tensor) -> None:
+        """Hear, after a step, of a score [R] of the policy: higher is better."""
+        ...
+
+    def state(self) -> Mapping[str, Tensor]:
+        """Return every tensor that it consists of; a checkpoint is loaded by writing into them."""
         ...
 
 

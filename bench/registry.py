@@ -98,7 +98,7 @@ def load(path: str) -> Any:
     module, _, name = path.partition(":")
     try:
         return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # a module from outside may fail in any way
         raise RequestError(f"cannot import '{path}': {error}") from error
 
 
@@ -132,18 +132,43 @@ def version(path: str) -> int:
     )
 
 
+def options_model(path: str) -> Any:
+    """Return the model of the options of ``package.module:Name``, without importing that module.
+
+    It is ``NameOptions`` in the module ``package.options``, which must not need torch: so options
+    are checked when a grid is read.  None if there is no such thing.
+    """
+    module, _, name = path.partition(":")
+    package = module.rpartition(".")[0]
+    try:
+        found = package and importlib.util.find_spec(f"{package}.options")
+    except ImportError:
+        found = None
+    if not found:
+        return None
+    return getattr(importlib.import_module(f"{package}.options"), f"{name}Options", None)
+
+
+def signature(path: str) -> list[inspect.Parameter]:
+    """List the arguments of the callable at ``path``."""
+    return list(inspect.signature(load(path)).parameters.values())
+
+
 def keyword_options(path: str) -> list[str]:
     """List the keyword-only arguments of the callable at ``path``: what a table may set."""
-    parameters = inspect.signature(load(path)).parameters.values()
-    return [p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY]
+    return [p.name for p in signature(path) if p.kind is inspect.Parameter.KEYWORD_ONLY]
 
 
 def check_options(path: str, options: Mapping[str, Any], where: str) -> None:
     """Refuse an option that the callable at ``path`` does not take.
 
+    One that takes any (``**options``) checks them itself.
+
     Raises:
         RequestError: naming the option, where it stands, and what would be right.
     """
+    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in signature(path)):
+        return
     known = keyword_options(path)
     for name in options:
         if name not in known:

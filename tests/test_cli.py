@@ -65,6 +65,10 @@ MISTAKES: list[tuple[list[str], int, str]] = [
     (["methods", "--agents", "0"], 2, "greater than 0"),
     (["methods", "--hidden", "[0]"], 2, "greater than 0"),
     (["tasks", "--agents", "1"], 2, "at least 2"),
+    (["check-method", "no.such:THING"], 2, "cannot import"),
+    (["check-method", "nope"], 2, "unknown method 'nope'"),
+    (["check-method", "oracle"], 2, "no parameter scheme"),
+    (["check-method", "hyper-maddpg-no-grad"], 1, "hyper.e gets no gradient"),
     (["tables", "--grid", "nope.yaml"], 2, "nope.yaml"),
     (["nope"], 2, "nope"),
     ([], 2, "command"),
@@ -276,3 +280,50 @@ def test_wandb_mirrors_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("WANDB_MODE", "offline")
     assert main(["train", *FAST, f"--results={tmp_path}", "--wandb"]) == 0
     assert list((tmp_path / "local" / "wandb").rglob("*.wandb"))
+
+
+SCHEME = """
+from baselines.sharing.shared import Shared
+
+VERSION = 1
+
+
+class Sound(Shared):
+    pass
+
+
+class Mute(Shared):
+    def weights(self, parameters):
+        return [(w.detach(), b) for w, b in super().weights(parameters)]
+
+
+ENTRY = {
+    "summary": "of one's own",
+    "algorithm": "baselines.algorithms.iql:IQL",
+    "scheme": f"{__name__}:Sound",
+    "actions": "discrete",
+}
+"""
+
+
+def test_a_scheme_from_outside_is_checked_under_every_algorithm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    package = tmp_path / "outside"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "schemes.py").write_text(SCHEME)
+    (package / "broken.py").write_text("1 / 0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert main(["check-method", "outside.schemes:Sound", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert len({row["method"] for row in rows}) == 4  # Q-learning, and three critics
+    assert {row["result"] for row in rows} == {"ok"}
+    assert main(["check-method", "outside.schemes:ENTRY", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)) == len(rows) / 4
+    assert main(["check-method", "outside.schemes:Mute"]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "gradients: W0 gets no gradient" in error
+    assert main(["check-method", "outside.broken:Sound"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "division by zero" in error

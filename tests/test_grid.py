@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import itertools
 import json
+import os
 import re
 import subprocess
 import sys
@@ -226,3 +227,32 @@ if __name__ == "__main__":
         path = ROOT / "config" / "schema" / f"{name}.schema.json"
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(model.model_json_schema(), indent=2) + "\n")
+
+
+def test_a_schemes_options_are_checked_when_a_grid_is_read_without_torch(tmp_path: Path) -> None:
+    methods = tmp_path / "methods.yaml"
+    entry = {
+        "summary": "",
+        "algorithm": "baselines.algorithms.iql:IQL",
+        "scheme": "baselines.hypernet.scheme:Hypernet",
+        "actions": "discrete",
+    }
+    wrong = {"wrong": {**entry, "scheme_options": {"rank": 3}}}
+    methods.write_text(json.dumps({"right": entry, **wrong}))
+    code = (
+        "import sys\n"
+        "from bench.config import resolve\n"
+        "from bench.errors import RequestError\n"
+        "resolve({'method': 'right'}, where='grid')\n"
+        "try:\n    resolve({'method': 'wrong'}, where='grid')\n"
+        "except RequestError as error:\n    print(error)\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    environment = {**os.environ, "HYPERCOOP_METHODS": str(methods)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == (
+        "grid: scheme_options of method 'wrong': rank does nothing here; "
+        "choose generator: low-rank or core\n"
+    )

@@ -22,7 +22,15 @@ from bench.random import Random
 from bench.records import Record
 from bench.train import Outcome, Run, train
 
-METHODS = ["iql", "iddpg", "maddpg", "ps-maddpg", "hyper-maddpg"]
+METHODS = [
+    "iql",
+    "iddpg",
+    "maddpg",
+    "ps-maddpg",
+    "hyper-maddpg",
+    "hyper-iql",
+    "hyper-maddpg-warm-up",
+]
 
 
 def deterministic_part(record: Record) -> str:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from baselines.algorithms.losses import td_target, weighted_square_gradient
 from baselines.mlp import mlp, pull_back, pull_back_own
-from baselines.networks import Learner, parameter_counts
+from baselines.networks import Acting, Learner, parameter_counts
 from baselines.sharing.independent import Independent
 from bench.errors import RequestError
 from bench.interfaces import Batch, SchemeFactory, Spec, Weights
@@ -63,13 +63,15 @@ class ActorCritic:
         self._critic_scheme = Independent([seen, *c.hidden, 1], 1 if critic == "one" else N)
         actor = self._actor_scheme.init(random.fold("actor"))
         value = self._critic_scheme.init(random.fold("critic"))
-        self._actor = Learner(actor, c.actor_lr, c.grad_clip, c.tau)
+        self._actor = Learner(actor, c.actor_lr, c.grad_clip, c.tau, self._actor_scheme)
+        self._acting = Acting(self._actor_scheme, self._actor.online)
         self._critic = Learner(value, c.critic_lr, c.grad_clip, c.tau)
 
     @torch.no_grad()
     def act(self, observation: Tensor, noise: float = 0.0, random: Random | None = None) -> Tensor:
         """Map [R, E, N, O] to actions [R, E, N, A], plus Gaussian noise while training."""
-        action = torch.tanh_(mlp(self.layers(), observation.transpose(1, 2))).transpose(1, 2)
+        layers = self._acting.layers()
+        action = torch.tanh_(mlp(layers, observation.transpose(1, 2))).transpose(1, 2)
         if noise and random is not None:
             action = (action + noise * random.normal(*action.shape[1:])).clamp_(-1, 1)
         return action
@@ -84,6 +86,7 @@ class ActorCritic:
         stored = self._critic_input(batch.observation.transpose(1, 2), batch.action.transpose(1, 2))
         td, critic_norm = self._learn_values(batch, stored)
         actor_norm = self._learn_actions(batch, stored)
+        self._actor.hear(batch.reward.mean((1, 2)))
         self._critic.track()
         self._actor.track()
         errors = td.abs().mean(1)

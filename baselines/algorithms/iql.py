@@ -10,7 +10,7 @@ from torch.nn.functional import one_hot
 
 from baselines.algorithms.losses import double_q, td_target, weighted_square_gradient
 from baselines.mlp import mlp
-from baselines.networks import Learner, parameter_counts
+from baselines.networks import Acting, Learner, parameter_counts
 from bench.errors import RequestError
 from bench.interfaces import Batch, SchemeFactory, Spec, Weights
 from bench.random import Random
@@ -42,7 +42,8 @@ class IQL:
         sizes = [spec.observation_size, *c.hidden, spec.action_size]
         self._scheme = make_scheme(sizes, spec.agents)
         values = self._scheme.init(random.fold("q"))
-        self._q = Learner(values, c.actor_lr, c.grad_clip, c.tau)
+        self._q = Learner(values, c.actor_lr, c.grad_clip, c.tau, self._scheme)
+        self._acting = Acting(self._scheme, self._q.online)
 
     def _values(self, parameters: Mapping[str, Tensor], observation: Tensor) -> Tensor:
         """Evaluate every move: [R, B, N, O] -> [R, N, B, A]."""
@@ -51,7 +52,8 @@ class IQL:
     @torch.no_grad()
     def act(self, observation: Tensor, noise: float = 0.0, random: Random | None = None) -> Tensor:
         """Map [R, E, N, O] to one-hot moves [R, E, N, A], epsilon-greedy with epsilon = noise."""
-        move = self._values(self._q.online.views, observation).argmax(-1).transpose(1, 2)
+        values = mlp(self._acting.layers(), observation.transpose(1, 2))
+        move = values.argmax(-1).transpose(1, 2)
         if noise and random is not None:
             shape = move.shape[1:]
             anything = (random.fold("move").uniform(*shape) * self._moves).long()
@@ -66,7 +68,7 @@ class IQL:
     def update(self, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
         """One step on every agent's TD error; the priority is the mean of their sizes."""
         with torch.no_grad():
-            online_t = self._values(self._q.online.views, batch.next_observation)
+            online_t = mlp(self._acting.layers(), batch.next_observation.transpose(1, 2))
             target_t = self._values(self._q.target, batch.next_observation)
             reward = batch.reward.transpose(1, 2)
             target = td_target(reward, double_q(online_t, target_t), self._gamma, batch.terminated)
@@ -75,6 +77,7 @@ class IQL:
         td = (values.detach() * action).sum(-1) - target
         gradient = weighted_square_gradient(td, batch.weight).unsqueeze(-1) * action
         norm = self._q.descend(values, gradient)
+        self._q.hear(batch.reward.mean((1, 2)))
         self._q.track()
         errors = td.abs().mean(1)
         return errors, {"td_error": errors.mean(1), "critic_gradient_norm": norm}

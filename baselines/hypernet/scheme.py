@@ -1,20 +1,34 @@
 """A hypernetwork that generates the agents' weights from who they are.
 
-Conditioning e_i -> h_i = RMSnorm(ReLU(A e_i)); per generated layer W_i = reshape(G h_i + g) and
-b_i = B h_i.  Generation is one product for all agents and is differentiated like any other layer.
+Conditioning e_i -> code h_i -> generator -> what is generated -> the target's layers, stabilised.
+Generation is done for all agents at once and is differentiated like any other layer.
+
+Shapes: R replicas, N agents; a layer is [in, out].
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from baselines.hypernet.branches import Branch, Generated
+from baselines.hypernet.code import Code
+from baselines.hypernet.conditioning import make_conditioning
+from baselines.hypernet.generators import Layer, Manifest
+from baselines.hypernet.generators.table import make_generator
+from baselines.hypernet.initialisation import INITIALISATIONS
+from baselines.hypernet.options import HypernetOptions
+from baselines.hypernet.replay import WeightReplay
+from baselines.hypernet.stabilisers.bound import BOUNDS
+from baselines.hypernet.stabilisers.clipping import clip_gradient
+from baselines.hypernet.stabilisers.schedule import CLOCK, joined, warm_up
+from baselines.hypernet.stabilisers.shrinkage import shrink
+from baselines.hypernet.targets import make_target
 from baselines.networks import LAST_GAIN, RELU_GAIN, initial_layers
-from bench.errors import RequestError
+from bench.config import validate
 from bench.interfaces import Weights
 from bench.random import Random
 
@@ -22,97 +36,148 @@ VERSION = 1
 
 
 class Hypernet:
-    """Generate all layers, or the head on a shared trunk (the hybrid), from the agent's ID.
-
-    The generated layer starts with the variance gain^2 / in of a plain one: a share rho of it
-    comes from the generator, Var(G) = rho gain^2 / (in E|h|^2), and the rest from the base
-    g ~ N(0, (1 - rho) gain^2 / in), which all agents share (after Chang et al. 2020).
+    """The composition of a conditioning, a generator, a target and stabilisers.
 
     Args:
         sizes: [in, H, ..., out] of the target network.
         agents: N.
-        generate: `head` generates the last layer on a stored shared trunk; `all` every layer.
-        conditioning: `learned` embeddings of the agents' IDs, or `one-hot` IDs.
-        embedding: width of a learned embedding.
-        hidden: width of h; 0 feeds e_i straight to the generator, so that with one-hot IDs every
-            agent has weights of its own, linearly.
-        rho: share of the initial variance that comes from the generator; at 1 there is no base g.
+        features: [N, F] what the task says of the agents' roles, if it does.
+        options: see :class:`baselines.hypernet.options.HypernetOptions`.
 
     Raises:
-        RequestError: if an option has no such value.
+        RequestError: if an option has no such value, or does not go with another one.
     """
 
     def __init__(
-        self,
-        sizes: Sequence[int],
-        agents: int,
-        *,
-        generate: Literal["head", "all"] = "head",
-        conditioning: Literal["learned", "one-hot"] = "learned",
-        embedding: int = 8,
-        hidden: int = 64,
-        rho: float = 0.5,
+        self, sizes: Sequence[int], agents: int, features: Tensor | None = None, **options: Any
     ) -> None:
-        for option, value, known in (
-            ("generate", generate, ("head", "all")),
-            ("conditioning", conditioning, ("learned", "one-hot")),
-        ):
-            if value not in known:
-                raise RequestError(f"hypernet: {option} = {value!r}; choose {' or '.join(known)}")
-        if not 0 <= rho <= 1:
-            raise RequestError(f"hypernet: rho = {rho}; it must lie in [0, 1]")
-        depth = len(sizes) - 1
-        self._sizes, self._agents, self._rho = sizes, agents, rho
-        self._stored = depth - 1 if generate == "head" else 0
-        self._learned, self._hidden = conditioning == "learned", hidden
-        self._embedding = embedding if self._learned else agents
-        self._code = hidden or self._embedding
-        # E|h|^2: the norm makes it the width; a one-hot ID has length 1.
-        self._energy = self._code if hidden or self._learned else 1
+        self._options = o = validate(HypernetOptions, options, "scheme_options")
+        self._sizes, self._agents, depth = sizes, agents, len(sizes) - 1
+        self._target = make_target(o.target, depth)
+        modules = {"hyper": range(depth)}
+        if o.branches == "modules":
+            modules = {"trunk": range(depth - 1), "head": range(depth - 1, depth)}
+        self._branches = {
+            name: self._branch(name, module, features) for name, module in modules.items()
+        }
+        self.manifest = {n.index: n for b in self._branches.values() for n in b.manifest.layers}
+        """The layers whose matrices are generated, by their place in the network."""
+        self.exempt = {CLOCK, *(name for b in self._branches.values() for name in b.estimated)}
+        """Names of parameters that have no exact gradient, or none at first."""
+        if (o.residual_after or 0) > 1:
+            self.exempt |= {f"{name}{n}" for n in self.manifest for name in "Xx"}
+
+    def _branch(self, name: str, module: range, features: Tensor | None) -> Branch:
+        o, target = self._options, self._target
+        conditioning = make_conditioning(o.conditioning, self._agents, o.embedding, features)
+        code = Code(conditioning.width, conditioning.energy, o.hidden)
+        layers = [self._layer(n, code) for n in module if n in target.weights + target.offsets]
+        matrices = [layer for layer in layers if layer.index in target.weights]
+        manifest = Manifest(matrices, self._agents, code.width, code.energy)
+        make = make_generator(o)
+        frozen = o.frozen == name
+        return Branch(f"{name}.", conditioning, code, make, manifest, layers, o.has_base, frozen)
+
+    def _layer(self, index: int, code: Code) -> Layer:
+        fan_in, fan_out = self._sizes[index : index + 2]
+        gain = LAST_GAIN if index == len(self._sizes) - 2 else RELU_GAIN
+        start = INITIALISATIONS[self._options.initialisation]
+        scale = start(fan_in, gain, self._options.rho, code.width, code.energy)
+        return Layer(index, fan_in, fan_out, scale)
 
     def init(self, random: Random) -> dict[str, Tensor]:
-        """Draw the stored layers, the embeddings, the conditioning and the generators."""
-        depth = len(self._sizes) - 1
+        """Draw the stored layers and the branches; residuals and the clock start at zero."""
+        o, depth = self._options, len(self._sizes) - 1
         values: dict[str, Tensor] = {}
-        if self._stored:
-            # Of a plain network's draw, the trunk: its last layer is what gets generated.
+        if len(self.manifest) < depth:
+            # Of a plain network's draw, the layers that are not generated.
             plain = initial_layers(random.fold("trunk"), self._sizes, [1] * depth)
-            for layer in range(self._stored):
-                values[f"W{layer}"], values[f"b{layer}"] = plain[f"W{layer}"], plain[f"b{layer}"]
-        if self._learned:
-            values["e"] = random.fold("embedding").normal(self._agents, self._embedding)
-        if self._hidden:
-            draw = random.fold("code").normal(self._embedding, self._hidden)
-            values["A"] = draw * (RELU_GAIN / math.sqrt(self._embedding))
-        for layer in range(self._stored, depth):
-            fan_in, fan_out = self._sizes[layer], self._sizes[layer + 1]
-            scale = (LAST_GAIN if layer == depth - 1 else RELU_GAIN) / math.sqrt(fan_in)
-            source = random.fold("generator").fold(layer)
-            generator = source.fold("G").normal(self._code, fan_in * fan_out)
-            values[f"G{layer}"] = generator * (scale * math.sqrt(self._rho / self._energy))
-            if self._rho < 1:
-                base = source.fold("g").normal(1, fan_in * fan_out)
-                values[f"g{layer}"] = base * (scale * math.sqrt(1 - self._rho))
-            values[f"B{layer}"] = torch.zeros_like(generator[..., :fan_out])
+            for n in range(depth):
+                if n not in self.manifest:
+                    values[f"W{n}"], values[f"b{n}"] = plain[f"W{n}"], plain[f"b{n}"]
+        for name, branch in self._branches.items():
+            values |= branch.init(random if len(self._branches) == 1 else random.fold(name))
+
+        def zeros(*shape: int) -> Tensor:
+            return torch.zeros(len(random.keys), *shape, device=random.device)
+
+        if o.residual_after:
+            for n, layer in self.manifest.items():
+                values[f"X{n}"] = zeros(self._agents, *layer.shape)
+                values[f"x{n}"] = zeros(self._agents, 1, layer.fan_out)
+        if o.warmup or o.residual_after:
+            values[CLOCK] = zeros(1)
         return values
 
-    def code(self, parameters: Mapping[str, Tensor]) -> Tensor:
-        """Return what the agents' weights are generated from: h [R, N, H]."""
-        any_value = next(iter(parameters.values()))
-        e = parameters["e"] if self._learned else torch.eye(self._agents).to(any_value)
-        if not self._hidden:
-            return e if self._learned else e.expand(any_value.shape[0], -1, -1)
-        h = torch.relu(e @ parameters["A"])
-        return h * torch.rsqrt(h.square().mean(-1, keepdim=True) + 1e-6)
+    def weights(self, parameters: Mapping[str, Tensor], e: Tensor | None = None) -> Weights:
+        """Return the layers: stored ones have G = 1, generated ones G = N.
 
-    def weights(self, parameters: Mapping[str, Tensor]) -> Weights:
-        """Return the stored layers (G = 1), then the generated ones (G = N)."""
-        layers = [(parameters[f"W{n}"], parameters[f"b{n}"]) for n in range(self._stored)]
-        h = self.code(parameters)
-        for layer in range(self._stored, len(self._sizes) - 1):
-            shape = (-1, self._agents, self._sizes[layer], self._sizes[layer + 1])
-            flat = h @ parameters[f"G{layer}"]
-            if self._rho < 1:
-                flat = flat + parameters[f"g{layer}"]
-            layers.append((flat.reshape(shape), (h @ parameters[f"B{layer}"]).unsqueeze(2)))
+        Args:
+            parameters: by name, each [R, ...].
+            e: [R, N, E] what is generated from, instead of what is known of the agents.
+        """
+        generated: dict[int, Generated] = {}
+        for branch in self._branches.values():
+            generated |= branch(parameters, e)
+        layers = []
+        for n in range(len(self._sizes) - 1):
+            if n in self.manifest:
+                layers.append(self._generated(n, generated[n], parameters))
+                continue
+            weight, bias = parameters[f"W{n}"], parameters[f"b{n}"]
+            if n in generated:
+                bias = bias + self._faded(generated[n].bias, parameters)
+            layers.append((weight, bias))
         return layers
+
+    def _generated(
+        self, n: int, new: Generated, parameters: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Make a layer of what is generated for it: on its base, with its residual, stabilised."""
+        o, shape = self._options, (self._agents, *self.manifest[n].shape)
+        assert new.matrix is not None
+        if new.matrix.shape[1:] != shape:
+            found = tuple(new.matrix.shape[1:])
+            raise ValueError(f"layer {n}: the manifest asks for {shape}, generated was {found}")
+        weight, bias = (self._faded(part, parameters) for part in (new.matrix, new.bias))
+        if new.base is not None:
+            weight = weight + new.base
+        if o.gradient == "blocked":
+            weight, bias = weight.detach(), bias.detach()
+        if o.residual_after:
+            gate = joined(parameters[CLOCK], o.residual_after)
+            weight, bias = weight + gate * parameters[f"X{n}"], bias + gate * parameters[f"x{n}"]
+        if o.bound:
+            weight = BOUNDS[o.bound](weight, o.largest)
+        if o.clip:
+            weight, bias = clip_gradient(weight, o.clip), clip_gradient(bias, o.clip)
+        return weight, bias
+
+    def _faded(self, part: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
+        """Multiply what is generated by alpha(t)."""
+        o = self._options
+        if o.alpha != 1:
+            part = part * o.alpha
+        return part * warm_up(parameters[CLOCK], o.warmup) if o.warmup else part
+
+    def embedding(self, parameters: Mapping[str, Tensor]) -> Tensor:
+        """Return e [R, N, E] of the one branch."""
+        return self._branches["hyper"].embedding(parameters)
+
+    def memory(self, parameters: Mapping[str, Tensor]) -> WeightReplay | None:
+        """Return the replay of weights, if there is to be one."""
+        o = self._options
+        if not o.replay:
+            return None
+        by_score = o.replay_by == "score"
+        return WeightReplay(self, parameters, o.replay, o.replay_every, o.replay_loss, by_score)
+
+    @torch.no_grad()
+    def settle(self, parameters: Mapping[str, Tensor], lr: float) -> None:
+        """After a step: shrink what makes the agents different, and count the update."""
+        o = self._options
+        if o.decay or o.l1:
+            for branch in self._branches.values():
+                shrink(branch.differences(parameters), lr, o.decay, o.l1)
+        if CLOCK in parameters:
+            parameters[CLOCK].add_(1)

@@ -18,14 +18,19 @@ LABELS = {
 }
 DRAWN = [name for name in growth.QUANTITIES if name != "generated_parameters"]
 """The generated ones are, of most methods, none: they are in the table."""
+METHODS = (
+    *("iql", "iddpg", "maddpg", "ps-maddpg", "id-maddpg", "hyper-maddpg", "hyper-maddpg-full"),
+    *("hyper-maddpg-chunked", "hyper-maddpg-low-rank", "hyper-maddpg-sparse"),
+)
+"""A method of every kind; the others' counts lie on or between these, and are in the table."""
 MARKERS = ("", "o", "s", "^")
 """Added to colour and dashes where those come round again."""
 RAISED = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 
 
 def costs() -> Figure:
-    """Draw every count of every named method on logarithmic axes."""
-    sweeps = growth.sweeps()
+    """Draw every count of `METHODS` on logarithmic axes."""
+    sweeps = [sweep for sweep in growth.sweeps() if sweep.method in METHODS]
     methods = list(dict.fromkeys(sweep.method for sweep in sweeps))
     columns = 5
     height = 3.6 + 0.15 * -(-len(methods) // columns)

@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from baselines.hypernet.scheme import Hypernet
 from baselines.mlp import mlp
-from baselines.networks import Learner, initial_layers
+from baselines.networks import Learner, Parameters, initial_layers
 from bench.random import Random
 
 R, N, B = 2, 3, 7
@@ -99,6 +100,14 @@ def test_adam_follows_torchs_adam_replica_by_replica() -> None:
             nn.utils.clip_grad_norm_([module], 0.7)
             adam.step()
             assert torch.allclose(learner.online.flat[r, 0], module, atol=1e-6)
+
+
+def test_a_hypernetwork_whose_sizes_coincide_is_still_one_network() -> None:
+    """Its parameters have 8 rows each by chance, not one for each of 8 agents."""
+    scheme = Hypernet(SIZES, 8, target="all", embedding=8, hidden=8, rho=1.0)
+    values = scheme.init(Random.from_seeds(range(R)))
+    assert all(value.shape[1] == 8 for value in values.values())
+    assert Parameters(values).flat.shape[1] == 1
 
 
 def test_one_replicas_outlier_leaves_the_others_bit_identical() -> None:

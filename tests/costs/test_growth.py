@@ -113,7 +113,8 @@ def test_the_committed_counts_are_those_of_the_code() -> None:
 
 def test_a_panel_has_a_line_per_method() -> None:
     figure = draw.costs()
-    methods = {sweep.method for sweep in growth.sweeps()}
+    methods = {sweep.method for sweep in growth.sweeps()} & set(draw.METHODS)
+    assert len(methods) == len(draw.METHODS)
     drawn = figure.axes[: len(growth.AXES) * len(draw.DRAWN)]
     assert all(len(ax.lines) == len(methods) for ax in drawn)
     looks = {

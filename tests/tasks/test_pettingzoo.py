@@ -272,7 +272,7 @@ def config(**values: Any) -> RunConfig:
     [
         ({"agents": 2}, "continuous", "has 3 agents"),
         ({}, "discrete", "choose a continuous method (iddpg, maddpg,"),
-        ({"task_options": {"max_cycles": 25}}, "continuous", "choose a discrete method (iql)"),
+        ({"task_options": {"max_cycles": 25}}, "continuous", "choose a discrete method (iql,"),
         ({"task_options": {"max_cycles": 25}}, "continuous", "continuous_actions: true"),
         ({"task_options": {"speed": 3}}, "continuous", "unexpected keyword argument 'speed'"),
         ({"task": "pettingzoo:mpe2.simple_spred_v3"}, "continuous", "cannot import"),

@@ -1,0 +1,99 @@
+"""Full sharing, made as large as a hypernetwork: is it the generation, or only the size?
+
+Every row of a comparison with a hypernetwork needs a network without one that trains as many
+numbers, and one that multiplies as much.
+"""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from baselines.hypernet.scheme import Hypernet
+from baselines.mlp import mlp
+from baselines.sharing.shared import Shared
+from bench.errors import RequestError
+from bench.interfaces import Weights
+from bench.random import Random
+
+VERSION = 1
+
+WIDEST = 1 << 16
+
+
+class Widened:
+    """A shared network whose hidden layers are widened, all by the same factor.
+
+    Args:
+        sizes: [in, H, ..., out] before widening.
+        agents: N.
+        features: [N, F] what the task says of the agents' roles, for the hypernetwork.
+        match: `parameters` trained, or `flops` of a gradient step, generation included.
+        rows: B, the batch that FLOPs are counted for.
+        agent_id: whether the network sees the agent's ID.
+        of: the options of the hypernetwork to be matched.
+
+    Raises:
+        RequestError: if there is nothing of that name to match.
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        agents: int,
+        features: Tensor | None = None,
+        *,
+        match: Literal["parameters", "flops"] = "parameters",
+        rows: int = 1024,
+        agent_id: bool = True,
+        of: Mapping[str, Any] = {},
+    ) -> None:
+        if match not in ("parameters", "flops"):
+            raise RequestError(f"match = {match!r}; choose parameters or flops")
+        hypernet = Hypernet(sizes, agents, features, **of)
+        random = Random.from_seeds([0], "meta")
+
+        def widened(width: int) -> list[int]:
+            hidden = [max(1, round(size * width / sizes[1])) for size in sizes[1:-1]]
+            return [sizes[0], *hidden, sizes[-1]]
+
+        def cost(width: int) -> int:
+            layers = list(itertools.pairwise(widened(width)))
+            if match == "flops":
+                products = sum(3 * fan_in * fan_out for fan_in, fan_out in layers)
+                # Nobody asks for the gradient of the observations.
+                return 2 * agents * rows * (products - layers[0][0] * layers[0][1])
+            own = agents * width if agent_id else 0
+            return own + sum((fan_in + 1) * fan_out for fan_in, fan_out in layers)
+
+        if match == "flops":
+            goal = flops(hypernet, torch.empty(1, agents, rows, sizes[0], device="meta"))
+        else:
+            goal = sum(value.numel() for value in hypernet.init(random).values())
+        above = bisect.bisect_left(range(WIDEST), goal, lo=1, key=cost)
+        width = min((above - 1, above), key=lambda w: abs(cost(w) - goal)) or 1
+        self._shared = Shared(widened(width), agents, agent_id=agent_id)
+
+    def init(self, random: Random) -> dict[str, Tensor]:
+        """Draw the widened network."""
+        return self._shared.init(random)
+
+    def weights(self, parameters: Mapping[str, Tensor]) -> Weights:
+        """Return its layers."""
+        return self._shared.weights(parameters)
+
+
+def flops(scheme: Hypernet | Shared | Widened, x: Tensor) -> int:
+    """Count what a gradient step of a network multiplies, for x [1, N, B, in] without numbers."""
+    values = scheme.init(Random.from_seeds([0], x.device))
+    with FlopCounterMode(display=False) as counter:
+        parameters = {name: value.requires_grad_() for name, value in values.items()}
+        loss = mlp(scheme.weights(parameters), x).sum()
+        torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+    return counter.get_total_flops()

@@ -1,0 +1,60 @@
+"""Checks that run on any method and any parameter scheme, ours or not.
+
+Each check raises an AssertionError that says what is wrong; `examine` runs them all.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+
+from bench import registry
+from bench.config import MethodEntry, load_methods, method_entry
+from bench.conformance.method import METHOD_CHECKS, spec_of
+from bench.conformance.scheme import SCHEME_CHECKS, N
+from bench.errors import RequestError
+from bench.fleet import scheme_factory
+
+FEATURES = torch.linspace(0, 5, 4 * N).view(N, 4).sin()
+"""[N, F] of a task whose agents have roles."""
+
+
+def candidates(name: str) -> dict[str, MethodEntry]:
+    """Return what to examine: a method, or a scheme under every algorithm of the method table.
+
+    Args:
+        name: of a method in the table; or MODULE:NAME of a method entry or of a scheme.
+
+    Raises:
+        RequestError: if there is no such thing, or it is neither.
+    """
+    methods = load_methods()
+    path = name not in methods and ":" in name
+    if path and callable(registry.load(name)):
+        return {
+            f"{entry.algorithm.rpartition(':')[2]} {entry.algorithm_options or ''}".strip(): (
+                entry.model_copy(update={"scheme": name, "scheme_options": {}})
+            )
+            for entry in methods.values()
+            if entry.scheme
+        }
+    entry = method_entry(name)
+    if entry.scheme is None:
+        raise RequestError(f"method '{name}' has no parameter scheme to check")
+    return {name: entry}
+
+
+def examine(entry: MethodEntry) -> dict[str, str | None]:
+    """Run every check on a method; return what each found wrong, by name, or None."""
+    make = scheme_factory(entry, spec_of(entry, features=FEATURES))
+    checks = [functools.partial(check, make) for check in SCHEME_CHECKS]
+    checks += [functools.partial(check, entry, FEATURES) for check in METHOD_CHECKS]
+    found: dict[str, str | None] = {}
+    for check in checks:
+        try:
+            check()
+            found[check.func.__name__] = None
+        except Exception as error:  # a scheme from outside may fail in any way
+            found[check.func.__name__] = str(error) or type(error).__name__
+    return found

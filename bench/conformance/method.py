@@ -1,0 +1,119 @@
+"""What every method promises: an algorithm around a parameter scheme.
+
+Shapes: R replicas, N agents, B rows of a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from baselines.networks import Parameters
+from bench.config import MethodEntry, RunConfig
+from bench.conformance.scheme import SIZES, TOLERANCE, B, N, R, exempt
+from bench.fleet import build_algorithm, scheme_factory
+from bench.interfaces import Algorithm, Batch, Spec
+from bench.random import Random
+
+
+def spec_of(entry: MethodEntry, replicas: int = R, features: Tensor | None = None) -> Spec:
+    """Return a small world for a method."""
+    config = RunConfig(agents=N, hidden=SIZES[1:-1], batch=B)
+    discrete = entry.actions == "discrete"
+    device = torch.device("cpu")
+    return Spec(config, replicas, N, SIZES[0], SIZES[-1], discrete, device, features)
+
+
+def batch_of(spec: Spec, step: int = 0, first: int = 0) -> Batch:
+    """Draw transitions for replicas first, first + 1, ..."""
+    random = Random.from_seeds(range(first, first + spec.replicas)).fold("batch").fold(step)
+    action = random.fold("action").normal(B, N, spec.action_size)
+    if spec.discrete:
+        action = torch.nn.functional.one_hot(action.argmax(-1), spec.action_size).float()
+    return Batch(
+        observation=random.fold("observation").normal(B, N, spec.observation_size),
+        action=action.clamp(-1, 1),
+        reward=random.fold("reward").normal(B, N),
+        next_observation=random.fold("next").normal(B, N, spec.observation_size),
+        terminated=None,
+        weight=torch.ones(spec.replicas, B),
+    )
+
+
+def build(entry: MethodEntry, spec: Spec, first: int = 0) -> Algorithm:
+    """Make the method for replicas first, first + 1, ..."""
+    seeds = range(first, first + spec.replicas)
+    return build_algorithm(entry, spec, Random.from_seeds(seeds))
+
+
+def acting_parameters(entry: MethodEntry, spec: Spec, algorithm: Algorithm) -> dict[str, Tensor]:
+    """Read the acting network's parameters by name out of its flat policy."""
+    scheme = scheme_factory(entry, spec)([SIZES[0], *SIZES[1:-1], spec.action_size], N)
+    parameters = Parameters(scheme.init(Random.from_seeds(range(spec.replicas))))
+    (flat,) = algorithm.policy.values()
+    assert flat.shape == parameters.flat.shape, "the policy is not the scheme's parameters"
+    parameters.flat.copy_(flat)
+    return parameters.views
+
+
+def learns(entry: MethodEntry, features: Tensor | None = None) -> None:
+    """Under the algorithm every parameter of the acting network moves, and stays finite."""
+    spec = spec_of(entry, features=features)
+    algorithm = build(entry, spec)
+    algorithm.update(batch_of(spec))
+    before = acting_parameters(entry, spec, algorithm)
+    algorithm.update(batch_of(spec, 1))
+    skipped = exempt(scheme_factory(entry, spec)(SIZES, N))
+    for name, value in acting_parameters(entry, spec, algorithm).items():
+        assert value.isfinite().all(), f"{name} is not finite after an update"
+        moved = name in skipped or not torch.equal(value, before[name])
+        assert moved, f"{name} does not learn"
+
+
+def reloads(entry: MethodEntry, features: Tensor | None = None) -> None:
+    """What is saved and loaded again acts, and goes on learning, to the same bits."""
+    spec = spec_of(entry, features=features)
+    one, other = build(entry, spec), build(entry, spec, first=7)
+    one.update(batch_of(spec))
+    seen = batch_of(spec).observation
+    acted = one.act(seen)
+    other.act(seen)
+    other.load_policy({name: value.clone() for name, value in one.policy.items()})
+    assert torch.equal(other.act(seen), acted), "a reloaded policy acts differently"
+    other.load({name: value.clone() for name, value in one.state().items()})
+    for algorithm in (one, other):
+        algorithm.update(batch_of(spec, 1))
+    assert torch.equal(one.act(seen), other.act(seen)), "a reloaded state learns differently"
+
+
+def targets(entry: MethodEntry, features: Tensor | None = None) -> None:
+    """Target networks average parameters, and never what is generated from them."""
+    spec = spec_of(entry, features=features)
+    algorithm = build(entry, spec)
+    before = {name: value.clone() for name, value in algorithm.state().items()}
+    algorithm.update(batch_of(spec))
+    state = algorithm.state()
+    for name in (name for name in state if name.endswith(".target")):
+        online = state[name.replace(".target", ".online")]
+        expected = before[name].lerp(online, spec.config.tau)
+        assert state[name].shape == online.shape, f"{name} is not of the parameters' shape"
+        assert torch.allclose(state[name], expected, atol=1e-7), f"{name} is no average"
+
+
+def fleets(entry: MethodEntry, features: Tensor | None = None) -> None:
+    """A replica learns the same in a fleet as alone."""
+    spec = spec_of(entry, features=features)
+    fleet, alone = build(entry, spec), build(entry, replace(spec, replicas=1), first=1)
+    for step in range(2):
+        fleet.update(batch_of(spec, step))
+        alone.update(batch_of(replace(spec, replicas=1), step, first=1))
+    for name, value in alone.policy.items():
+        error = float((fleet.policy[name][1:] - value).abs().max())
+        # Adam divides by a gradient's size: where that is rounding, a step may differ by more.
+        assert error < 100 * TOLERANCE, f"{name} differs by {error:.1e} in a fleet"
+
+
+METHOD_CHECKS: tuple[Callable[..., None], ...] = (learns, reloads, targets, fleets)

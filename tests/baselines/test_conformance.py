@@ -1,0 +1,74 @@
+"""Every scheme under every algorithm, against all that a parameter scheme promises."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+from compositions import ALGORITHMS, GENERATORS, STABILISERS
+
+from bench.config import MethodEntry, load_methods
+from bench.conformance import examine
+
+HYPERNET = "baselines.hypernet.scheme:Hypernet"
+CONDITIONINGS = ["learned", "orthogonal", "one-hot", "features"]
+
+
+def entry(algorithm: str, **options: Any) -> MethodEntry:
+    options = {"hidden": 12, **options}
+    return MethodEntry(summary="", scheme=HYPERNET, scheme_options=options, **ALGORITHMS[algorithm])
+
+
+def failures(method: MethodEntry) -> dict[str, str]:
+    return {name: found for name, found in examine(method).items() if found}
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize(
+    ("scheme", "options"),
+    [
+        ("independent:Independent", {}),
+        ("shared:Shared", {"agent_id": True}),
+        ("shared:Shared", {"agent_id": False}),
+        ("heads:Heads", {}),
+    ],
+)
+def test_schemes_that_store_their_weights(
+    scheme: str, options: dict[str, Any], algorithm: str
+) -> None:
+    path = f"baselines.sharing.{scheme}"
+    method = MethodEntry(summary="", scheme=path, scheme_options=options, **ALGORITHMS[algorithm])
+    assert not failures(method)
+
+
+@pytest.mark.parametrize(
+    ("generator", "algorithm", "stabiliser"),
+    [
+        combination
+        for combination in itertools.product(GENERATORS, ALGORITHMS, STABILISERS)
+        # Refused: nothing to warm up, and no whole network to store.
+        if combination[::2] not in (("zero factor", "warm-up"), ("modules", "replay"))
+    ],
+)
+def test_generators_under_every_algorithm_and_stabiliser(
+    generator: str, algorithm: str, stabiliser: str
+) -> None:
+    options = {**GENERATORS[generator], **STABILISERS[stabiliser]}
+    assert not failures(entry(algorithm, target="all", **options))
+
+
+@pytest.mark.parametrize(
+    ("conditioning", "target", "hidden"),
+    list(itertools.product(CONDITIONINGS, ["head", "all", "bias"], [12, 0])),
+)
+def test_conditionings_with_every_target(conditioning: str, target: str, hidden: int) -> None:
+    assert not failures(entry("one", conditioning=conditioning, target=target, hidden=hidden))
+
+
+WITH_SCHEME = [name for name, method in load_methods().items() if method.scheme]
+
+
+@pytest.mark.parametrize("name", [name for name in WITH_SCHEME if name != "hyper-maddpg-no-grad"])
+def test_named_methods(name: str) -> None:
+    assert not failures(load_methods()[name])

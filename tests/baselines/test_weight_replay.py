@@ -1,0 +1,135 @@
+"""Replay of weights: what is stored, what it costs, and that it comes back to the bit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from baselines.hypernet.replay import WeightReplay
+from baselines.hypernet.scheme import Hypernet
+from baselines.mlp import mlp
+from baselines.networks import Learner
+from bench.conformance.scheme import SIZES, N, R, drawn, observations, stepped
+
+CONDITIONINGS = ["learned", "one-hot", "features"]
+
+
+def composed(**options: Any) -> Hypernet:
+    features = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    return Hypernet(SIZES, N, features, target="all", **{"replay": 3, "replay_every": 1, **options})
+
+
+def scores(*values: float) -> Tensor:
+    return torch.tensor(values)
+
+
+def memory_of(scheme: Hypernet, values: dict[str, Tensor]) -> WeightReplay:
+    memory = scheme.memory(values)
+    assert memory is not None
+    return memory
+
+
+def test_it_is_off_by_default() -> None:
+    assert Hypernet(SIZES, N, target="all").memory(drawn(composed())) is None
+
+
+def test_it_is_bounded_and_gives_up_the_lowest_score_of_each_replica() -> None:
+    scheme = composed()
+    memory = memory_of(scheme, drawn(scheme))
+    for step, score in enumerate([(1, 9), (2, 8), (3, 7), (4, 6), (0, 9.5)]):
+        memory.hear(stepped(scheme, step), scores(*score))
+    assert memory.score.sort(1).values.tolist() == [[2, 3, 4], [8, 9, 9.5]]
+    assert memory.version.sort(1).values.tolist() == [[2, 3, 4], [1, 2, 5]]
+
+
+def test_entries_are_made_as_often_as_said() -> None:
+    scheme = composed(replay_every=3)
+    memory = memory_of(scheme, drawn(scheme))
+    for _ in range(7):
+        memory.hear(drawn(scheme), scores(0, 0))
+    assert memory.version.sort(1).values.tolist() == [[-1, 3, 6]] * R
+
+
+@pytest.mark.parametrize("conditioning", CONDITIONINGS)
+def test_a_stored_policy_comes_back_to_the_bit(conditioning: str) -> None:
+    scheme = composed(conditioning=conditioning)
+    memory = memory_of(scheme, drawn(scheme))
+    learner = Learner(drawn(scheme), 1e-2, 1.0, 0.01, scheme)
+    behaviours, x = [], observations()
+    for step in range(3):
+        out = mlp(scheme.weights(learner.online.views), x)
+        learner.descend((out - 1).square().sum())
+        memory.hear(learner.online.views, scores(step, -step))
+        with torch.no_grad():
+            behaviours.append(mlp(scheme.weights(learner.online.views), x))
+    for version, behaviour in enumerate(behaviours, start=1):
+        slot = (memory.version == version).long().argmax(1)
+        assert torch.equal(mlp(memory.recover(slot), x), behaviour)
+    best = mlp(memory.recover(memory.score.argmax(1)), x)
+    assert torch.equal(best[0], behaviours[2][0])
+    assert torch.equal(best[1], behaviours[0][1])
+
+
+@pytest.mark.parametrize("conditioning", CONDITIONINGS)
+def test_the_loss_by_hand(conditioning: str) -> None:
+    scheme = composed(conditioning=conditioning, replay_loss=0.5)
+    values = drawn(scheme)
+    memory = memory_of(scheme, values)
+    assert float(memory.loss(values)) == 0  # nothing is stored
+    memory.hear(values, scores(1, 1))
+    assert float(memory.loss(values)) == 0  # nothing has changed
+    later = stepped(scheme, 2)
+    memory.hear(later, scores(2, 2))
+    frozen = {name: value if name == "hyper.e" else later[name] for name, value in values.items()}
+    expected = 0.0
+    for then, now in (
+        (scheme.weights(values), scheme.weights(frozen)),  # from the embeddings of then
+        (scheme.weights(later), scheme.weights(later)),
+    ):
+        for old, new in zip(then, now, strict=True):
+            for part, other in zip(old, new, strict=True):
+                expected += 0.5 * 0.5 * float((part - other).square().sum()) / N
+    assert expected > 0
+    assert float(memory.loss(later)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_better_scores_weigh_more() -> None:
+    scheme = composed(replay_by="score")
+    memory = memory_of(scheme, drawn(scheme))
+    assert torch.equal(memory.shares(), torch.zeros(R, 3))
+    memory.hear(drawn(scheme), scores(1, 5))
+    assert memory.shares().sum(1).tolist() == [1, 1]
+    memory.hear(drawn(scheme), scores(3, 5))
+    shares = memory.shares().gather(1, memory.version.argsort(1))
+    by_hand = torch.tensor([0.0, -1.0, 1.0]).exp() * torch.tensor([0.0, 1, 1])
+    assert torch.allclose(shares[0], by_hand / by_hand.sum(), atol=1e-5)
+    assert torch.allclose(shares[1], torch.tensor([0.0, 0.5, 0.5]))
+
+
+def test_the_loss_keeps_what_is_generated_where_it_was() -> None:
+    moved = []
+    for strength in (1e-6, 1e3):
+        scheme = composed(replay=1, replay_loss=strength)
+        learner = Learner(drawn(scheme), 1e-3, 1e9, 0.01, scheme)
+        learner.hear(scores(1, 1))
+        start = scheme.weights(drawn(scheme))
+        for _ in range(100):
+            out = mlp(scheme.weights(learner.online.views), observations())
+            learner.descend((out - 1).square().sum())
+        views = {**learner.online.views, "hyper.e": drawn(scheme)["hyper.e"]}
+        pairs = zip(start, scheme.weights(views), strict=True)
+        moved.append(sum(float((a[0] - b[0]).detach().square().sum()) for a, b in pairs))
+    assert moved[1] < 0.01 * moved[0]
+
+
+def test_the_store_is_part_of_a_checkpoint() -> None:
+    scheme = composed()
+    one, other = (Learner(drawn(scheme), 1e-2, 1.0, 0.01, scheme) for _ in range(2))
+    one.hear(scores(1, 2))
+    other.load("actor", {name: value.clone() for name, value in one.state("actor").items()})
+    for name, value in one.state("actor").items():
+        assert torch.equal(other.state("actor")[name], value), name
+    assert int(other.state("actor")["actor.memory.version"].max()) == 1
