@@ -245,7 +245,13 @@ def imports_torch(*arguments: str) -> bool:
     "command",
     [
         *("--help", "train --help", "methods --help", "evaluate --help", "speed --help"),
-        *("tasks", "nope", "methods --agents=0", "train --agents=0", "tables --grid=nope.yaml"),
+        *(
+            "tasks --help",
+            "nope",
+            "methods --agents=0",
+            "train --agents=0",
+            "tables --grid=nope.yaml",
+        ),
         "train --grid=config/quick.yaml --run=nope",
     ],
 )

@@ -25,7 +25,10 @@ def test_committed_records_are_neither_damaged_nor_stale(grid: Path) -> None:
 
 
 def test_maddpg_reaches_the_published_return_on_simple_spread() -> None:
-    """-36 or better, over five seeds, on mpe2's summed scale, -(N G + C) / 2; published: -33.4 +- some."""
+    """-36 or better over five seeds, on mpe2's summed scale, -(N G + C) / 2.
+
+    Published: -33.4 +- some.
+    """
     results = load(ROOT / "config" / "simple-spread.yaml", ROOT / "results")
     records = list((ROOT / "results" / "simple-spread" / "runs").rglob("*.json"))
     assert not results.problems and len(records) == 5

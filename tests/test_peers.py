@@ -131,7 +131,7 @@ def test_the_suite_adds_a_section_and_a_table(
 ) -> None:
     rows = [{"section": "host"}, {"section": "growth", "axis": "agents"}]
     monkeypatch.setattr(suite, "_measure", lambda plan, device: list(rows))
-    monkeypatch.setattr("bench.speed.report._drawn", lambda *arguments: {})
+    monkeypatch.setattr("bench.speed.report.drawn", lambda *arguments: {})
     monkeypatch.setattr("bench.speed.peers.against.reference", lambda **values: small())
     peer = table.Peer("naive.py", "a script", "training", 600, (), "")
     monkeypatch.setattr("bench.speed.peers.against.PEERS", {"naive": peer})
