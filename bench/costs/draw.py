@@ -32,7 +32,7 @@ def costs() -> Figure:
     """Draw every count of `METHODS` on logarithmic axes."""
     sweeps = [sweep for sweep in growth.sweeps() if sweep.method in METHODS]
     methods = list(dict.fromkeys(sweep.method for sweep in sweeps))
-    columns = 5
+    columns = 4
     height = 3.6 + 0.15 * -(-len(methods) // columns)
     figure = style.new_figure(style.TEXT_WIDTH, height)
     axes = figure.subplots(len(growth.AXES), len(DRAWN), squeeze=False, sharey="col", sharex="row")
@@ -61,5 +61,7 @@ def costs() -> Figure:
     for ax, name in zip(axes[0], DRAWN, strict=True):
         ax.set_title(growth.QUANTITIES[name], size=8)
     handles, names = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=columns, handlelength=3.2)
+    figure.legend(
+        handles, names, loc="outside lower center", ncols=columns, handlelength=3, fontsize=7
+    )
     return figure

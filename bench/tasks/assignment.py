@@ -52,9 +52,22 @@ def matching_size(covers: Tensor) -> Tensor:
     return size.view(covers.shape[:-2])
 
 
+def all_matched(covers: Tensor) -> Tensor:
+    """Say whether all targets can be covered one-to-one: [..., E, N, N] bool -> [..., E] bool."""
+    agents = covers.shape[-1]
+    if agents <= ENUMERATED or covers.device.type != "cpu":
+        return matching_size(covers) == agents
+    # Only where every agent covers a target and every target has an agent is there a question.
+    open_ = covers.any(-1).all(-1) & covers.any(-2).all(-1)
+    matched = torch.zeros_like(open_)
+    matched[open_] = matching_size(covers[open_]) == agents
+    return matched
+
+
 def _augment(covers: Tensor) -> Tensor:
     """Kuhn's algorithm on a batch [K, N, N]: each agent in turn seeks an augmenting path."""
     count, agents, _ = covers.shape
+    on_cpu = covers.device.type == "cpu"
     rows = torch.arange(count, device=covers.device)
     owner = torch.full((count, agents), -1, device=covers.device)
     for agent in range(agents):
@@ -65,6 +78,8 @@ def _augment(covers: Tensor) -> Tensor:
         for _ in range(agent + 1):
             reach = frontier[:, :, None] & covers & (via < 0)[:, None, :]
             found = reach.any(1)
+            if on_cpu and not found.any():
+                break  # nobody's path goes on; elsewhere looking would wait for the device
             via = torch.where(found, reach.int().argmax(1), via)
             # The next frontier: owners of the targets just found.
             frontier = torch.zeros_like(frontier).scatter_reduce(
@@ -75,6 +90,8 @@ def _augment(covers: Tensor) -> Tensor:
         # Walk back along the path, handing each target to the agent that reached it.
         for _ in range(agent + 1):
             live = target >= 0
+            if on_cpu and not live.any():
+                break
             at = target.clamp(min=0)
             taker = via[rows, at]
             held = (owner == taker[:, None]) & live[:, None]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from bench.tasks.assignment import least_total, matching_size
+from bench.tasks.assignment import all_matched, least_total, matching_size
 
 if TYPE_CHECKING:
     from bench.tasks.coop_nav import CoopNav
@@ -25,8 +25,7 @@ def _team(task: CoopNav, reward: Tensor) -> Tensor:
 
 def group_goal(task: CoopNav, state: Tensor, next_state: Tensor) -> Tensor:
     """1 iff all targets are covered one-to-one (Xu and Yang 2020), else 0."""
-    size = matching_size(task.covers(next_state))
-    return _team(task, (size == task.agents).to(state.dtype))
+    return _team(task, all_matched(task.covers(next_state)).to(state.dtype))
 
 
 def summed_individual(task: CoopNav, state: Tensor, next_state: Tensor) -> Tensor:

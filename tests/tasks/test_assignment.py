@@ -11,7 +11,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
-from bench.tasks.assignment import ENUMERATED, bottleneck, least_total, matching_size
+from bench.tasks.assignment import ENUMERATED, all_matched, bottleneck, least_total, matching_size
 
 SIZES = [1, 2, 4, ENUMERATED, ENUMERATED + 1, 9]
 
@@ -24,6 +24,21 @@ def test_matching_size_equals_scipy(agents: int, density: float) -> None:
     expected = [int((maximum_bipartite_matching(csr_matrix(graph)) >= 0).sum()) for graph in covers]
     found = matching_size(torch.from_numpy(covers).view(5, 12, agents, agents))
     assert found.flatten().tolist() == expected
+
+
+@pytest.mark.parametrize("agents", SIZES)
+@pytest.mark.parametrize("density", [0.0, 0.1, 0.5])
+def test_all_are_matched_where_the_matching_is_full(agents: int, density: float) -> None:
+    """Half of the graphs hold a permutation, so that some are full at every density."""
+    rng = np.random.default_rng(agents)
+    covers = rng.random((60, agents, agents)) < density
+    covers[::2] |= rng.permuted(np.tile(np.eye(agents, dtype=bool), (30, 1, 1)), axis=1)
+    for graph in covers[::2][:15]:  # a permutation of rows, not of each column
+        graph |= np.eye(agents, dtype=bool)[rng.permutation(agents)]
+    given = torch.from_numpy(covers).view(5, 12, agents, agents)
+    found = all_matched(given)
+    assert torch.equal(found, matching_size(given) == agents)
+    assert found.any()
 
 
 def test_matching_needs_augmenting_paths() -> None:
