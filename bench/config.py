@@ -225,6 +225,12 @@ def methods_file() -> Path:
     return Path(os.environ.get("HYPERCOOP_METHODS", own))
 
 
+def claims_file() -> Path:
+    """Return the source's claims: $HYPERCOOP_CLAIMS, or config/claims.yaml of this checkout."""
+    own = Path(__file__).resolve().parents[1] / "config" / "claims.yaml"
+    return Path(os.environ.get("HYPERCOOP_CLAIMS", own))
+
+
 @functools.cache
 def load_methods(path: Path | None = None) -> Mapping[str, MethodEntry]:
     """Read the method table.
