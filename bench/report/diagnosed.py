@@ -9,7 +9,7 @@ import numpy as np
 from bench import stats
 from bench.records import Diagnostics
 from bench.report.aggregate import Row
-from bench.report.formats import Table, Value
+from bench.report.formats import Table, Value, interval
 
 
 def diversity(table: list[Row]) -> Table:
@@ -20,13 +20,11 @@ def diversity(table: list[Row]) -> Table:
             estimate = stats.estimate([np.array([each.diversity for each in found])])
             entries.append(
                 {
-                    **_cell(row),
+                    **identity(row),
                     "runs": len(found),
                     "expected": row.cell.expected,
                     "distance": found[0].distance,
-                    "diversity": estimate.point,
-                    "diversity_lo": estimate.lo,
-                    "diversity_hi": estimate.hi,
+                    **interval("diversity", estimate),
                 }
             )
     return entries
@@ -46,7 +44,7 @@ def layers(table: list[Row]) -> Table:
             largest = [value for layer in same for value in layer.largest]
             entries.append(
                 {
-                    **_cell(row),
+                    **identity(row),
                     "runs": len(found),
                     "layer": number + 1,
                     "shape": "x".join(map(str, same[0].shape)),
@@ -64,7 +62,8 @@ def _diagnostics(row: Row) -> list[Diagnostics]:
     return [o.diagnostics for o in row.cell.outcomes if o.diagnostics is not None]
 
 
-def _cell(row: Row) -> dict[str, Value]:
+def identity(row: Row) -> dict[str, Value]:
+    """Return the columns that name a cell."""
     c = row.cell.config
     return {
         "experiment": row.cell.experiment,
