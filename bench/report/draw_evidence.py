@@ -152,8 +152,8 @@ def distance(table: list[Row]) -> Figure:
     Args:
         table: rows as :func:`bench.report.distance.pursued` returns them.
     """
-    figure = style.new_figure(style.TEXT_WIDTH * 0.75, 2.2)
-    near, solved = figure.subplots(1, 2)
+    figure = style.new_figure(style.TEXT_WIDTH / 2, 3.2)
+    near, solved = figure.subplots(2, 1, sharex=True)
     teams = sorted({row.cell.config.agents for row in table})
     methods = list(dict.fromkeys(row.cell.config.method for row in table))
     width = 0.8 / len(methods)
@@ -175,10 +175,10 @@ def distance(table: list[Row]) -> Figure:
     for ax in (near, solved):
         ax.set_xticks(range(len(teams)), [f"N = {agents}" for agents in teams])
         ax.margins(y=0.12)
-    near.set_ylabel("mean distance to the targets")
-    near.set_title("what the reward asks: less is more return", size=8)
-    solved.set_ylabel(style.metric_label(table[0].cell.outcomes[0].metric))
-    solved.set_title("what is wanted", size=8)
+    near.set_ylabel("mean distance")
+    near.set_title("agents to targets: the less, the more return", size=8)
+    solved.set_ylabel("steps per episode")
+    solved.set_title(table[0].cell.outcomes[0].metric.replace("_", " "), size=8)
     handles = [
         near.patches[[row.cell.config.method for row in table].index(method)] for method in methods
     ]

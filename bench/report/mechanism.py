@@ -107,10 +107,12 @@ def _first(so: np.ndarray[tuple[int, int], np.dtype[np.bool_]], at: Array) -> Ar
 def cells(table: list[Row]) -> Table:
     """Summarise the courses of every cell.
 
-    `first_success` and `learned_at` are medians over all runs, a run in which it never happens
-    counting as infinite: empty if the median is.  `between` is the median over the `learned` runs.
-    Shares and `enrichment` are of the time before a run has learned, over the `succeeded` runs.
+    `curve` is the letter of a row of :func:`contrasts`.  `first_success` and `learned_at` are
+    medians over all runs, a run in which it never happens counting as infinite: empty if the median
+    is.  `between` is the median over the `learned` runs.  Shares and `enrichment` are of the time
+    before a run has learned, over the `succeeded` runs.
     """
+    letters = curves(table)
     entries: Table = []
     for row in table:
         found = courses(row)
@@ -123,6 +125,7 @@ def cells(table: list[Row]) -> Table:
         entries.append(
             {
                 **identity(row),
+                "curve": letters.get(row),
                 "runs": len(found.outcomes),
                 "expected": row.cell.expected,
                 "succeeded": int(succeeded.sum()),
@@ -181,3 +184,8 @@ def contrasts(table: list[Row]) -> dict[tuple[str, int], dict[str, Row]]:
                 seen.add(panel["B"].cell.setting)
                 found[experiment, agents] = panel
     return found
+
+
+def curves(table: list[Row]) -> dict[Row, str]:
+    """Return the letter of every row of :func:`contrasts`."""
+    return {row: letter for panel in contrasts(table).values() for letter, row in panel.items()}

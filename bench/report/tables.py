@@ -39,6 +39,7 @@ def build(results: Results, out_dir: Path) -> list[Path]:
         "mechanism_runs.csv": to_csv(mechanism.runs(table)),
         "discovery.csv": to_csv(discovery(table)),
         "teamwork.csv": to_csv(teams.teamwork(table)),
+        "switches.csv": to_csv(teams.switches(table)),
         "figure5.csv": to_csv(filmstrip.described(teams.example(table))),
         "distance.csv": to_csv(distance(table)),
         "sensitivity.csv": to_csv(sensitivity(table)),

@@ -16,7 +16,7 @@ from bench.report.claims import lazy_agents, load_rules
 from bench.report.diagnosed import identity
 from bench.report.formats import Table, interval
 from bench.report.load import Outcome
-from bench.report.mechanism import contrasts
+from bench.report.mechanism import contrasts, curves
 from bench.stats import Array
 
 
@@ -31,8 +31,9 @@ def teamwork(table: list[Row]) -> Table:
     `idle`, `replaceable`, `lost` and `redirected` are averaged over the agents of a team; `lazy`
     counts agents.  `switches` are an agent's in an episode, and `moment` is the mean step, from 1,
     at which they happen, over the runs that have any; `_frozen` where team-mates do nothing.
+    `curve` is the letter of a row of :func:`bench.report.mechanism.contrasts`.
     """
-    line = load_rules().thresholds.lazy
+    line, letters = load_rules().thresholds.lazy, curves(table)
     entries: Table = []
     for row in table:
         teams = measured(row)
@@ -51,7 +52,12 @@ def teamwork(table: list[Row]) -> Table:
             "moment_frozen": _moments(frozen),
             "redirected": np.array([team.redirected for team in teams]).mean(axis=1),
         }
-        entry = {**identity(row), "runs": len(teams), "expected": row.cell.expected}
+        entry = {
+            **identity(row),
+            "curve": letters.get(row),
+            "runs": len(teams),
+            "expected": row.cell.expected,
+        }
         for name, values in quantities.items():
             entry |= interval(name, stats.estimate([values]) if len(values) else None)
         entries.append(entry)
@@ -72,6 +78,33 @@ def learned(row: Row) -> list[Outcome]:
         return []
     line = load_rules().thresholds.learned * oracle
     return [o for o in row.cell.outcomes if o.score >= line and o.teamwork is not None]
+
+
+def switches(table: list[Row]) -> Table:
+    """Report when agents of curve B switch, over the runs that learned: see :func:`learned`.
+
+    A row a step, from 1, of every cell with such runs: switches an agent, IQM over `runs`.
+    """
+    entries: Table = []
+    for panel in contrasts(table).values():
+        row = panel["B"]
+        teams = [o.teamwork for o in learned(row) if o.teamwork is not None]
+        if not teams:
+            continue
+        together = stats.iqm(np.array([team.switches for team in teams]))
+        frozen = stats.iqm(np.array([team.switches_frozen for team in teams]))
+        for step, (own, alone) in enumerate(zip(together, frozen, strict=True), start=1):
+            entries.append(
+                {
+                    **identity(row),
+                    "runs": len(teams),
+                    "expected": row.cell.expected,
+                    "step": step,
+                    "switches": float(own),
+                    "switches_frozen": float(alone),
+                }
+            )
+    return entries
 
 
 @dataclass(frozen=True, eq=False)
