@@ -39,7 +39,7 @@ def _panels(found: Contrasts, xlabel: str, ylabel: str) -> tuple[Figure, list[Ax
     figure = style.new_figure(style.TEXT_WIDTH * max(columns, 2) / COLUMNS, 0.9 + 1.35 * rows)
     grid = list(figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat)
     for ax, (experiment, agents) in zip(grid, found, strict=False):
-        ax.set_title(f"{experiment}, N = {agents}", size=8)
+        ax.set_title(f"{experiment}, N = {agents}", size=7)
     for spare in grid[len(found) :]:
         spare.set_axis_off()
     for lowest in grid[: len(found)][-columns:]:
@@ -50,7 +50,7 @@ def _panels(found: Contrasts, xlabel: str, ylabel: str) -> tuple[Figure, list[Ax
 
 
 def _say(ax: Axes, text: str) -> None:
-    ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", size=7, color=style.GREY)
+    ax.text(0.5, 0.75, text, transform=ax.transAxes, ha="center", size=7, color=style.GREY)
 
 
 def _notice(figure: Figure, rows: Iterable[Row]) -> None:
@@ -67,6 +67,7 @@ def enrichment(found: Contrasts) -> Figure:
     figure, axes = _panels(found, "episodes (thousands)", "rewarded share, batches / buffer")
     axes[0].set_yscale("log")
     axes[0].yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes[0].yaxis.set_minor_formatter(lambda value, _: "")
     for ax, panel in zip(axes, found.values(), strict=True):
         ax.axhline(1, color=style.GREY, lw=0.6)
         for letter, sampler, colour in SAMPLERS:

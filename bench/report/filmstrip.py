@@ -144,14 +144,16 @@ def _legend(example: Example) -> list[Any]:
             [], [], ls="none", marker=marker, ms=size, mfc=face, mec=edge, label=label, mew=1.2
         )
 
-    agents = range(len(example.teamwork.example.targets))
+    episode = example.teamwork.example
+    agents = range(len(episode.targets))
+    switched = mark("D", "where it switched target", 6, "white", scene.TARGET)
     return [
         *(
             Line2D([], [], color=scene.colour_of(agent), lw=2, label=f"agent {agent}")
             for agent in agents
         ),
         mark("o", "where it started", 4, "white", scene.TARGET),
-        mark("D", "where it switched target", 6, "white", scene.TARGET),
+        *([switched] if episode.switches else []),
         mark("o", "target, cover radius (green: all covered)", 10, "white", scene.TARGET),
         mark("o", "agent in a successful step", 3, scene.SUCCESS, scene.SUCCESS),
     ]

@@ -76,7 +76,7 @@ def make(key: str, run: Run, regime: Regime = "learned") -> records.Record:
     level = _level(config, regime, generator)
     points = np.linspace(0, config.episodes, config.evaluations).astype(int)
     rise = 1 / (1 + np.exp(-12 * (points / config.episodes - generator.uniform(0.3, 0.7))))
-    if config.method in ORACLE_AND_RANDOM:
+    if config.method in CONTROLLERS:
         rise = np.ones(config.evaluations)
     curve = np.clip(level * rise + (level > 0.1) * generator.normal(0, 0.5, len(rise)), 0, HORIZON)
     episodes = config.absolute_episodes
@@ -90,7 +90,7 @@ def make(key: str, run: Run, regime: Regime = "learned") -> records.Record:
     assessed["any_success"] = (raw > 0).astype(float).tolist()
     assessment = records.Assessment(episode=config.episodes, raw=assessed)
     own = config.agents if config.method in ("maddpg", "iddpg", "iql") else 1
-    own *= config.method not in ORACLE_AND_RANDOM
+    own *= config.method not in CONTROLLERS
     updates = (points * HORIZON // config.steps_per_update).tolist()
     return records.Record(
         config=config,
@@ -175,7 +175,7 @@ def _diagnostics(config: RunConfig, generator: np.random.Generator) -> records.D
     )
 
 
-ORACLE_AND_RANDOM = ("oracle", "random")
+CONTROLLERS = ("oracle", "random", "gatherer")
 
 
 def _level(config: RunConfig, regime: Regime, generator: np.random.Generator) -> float:
@@ -184,6 +184,8 @@ def _level(config: RunConfig, regime: Regime, generator: np.random.Generator) ->
         return ORACLE[config.agents]
     if config.method == "random":
         return {2: 0.004}.get(config.agents, 0.0)
+    if config.method == "gatherer":
+        return 0.02
     if regime == "zero":
         return 0.0
     level = {1: 16.0, 2: 14.0, 3: 6.0, 4: 0.0}[config.agents]
