@@ -11,7 +11,7 @@ from bench import stats
 from bench.errors import RequestError
 from bench.records import write_atomic
 from bench.report.aggregate import Row, overall, rows, world
-from bench.report.claims import ledger, load_rules
+from bench.report.claims import glance, ledger, load_rules
 from bench.report.curves import CURVES, FIGURE4, experiments, panels
 from bench.report.formats import tex
 from bench.report.load import KINDS, Results
@@ -111,6 +111,7 @@ def values(results: Results) -> dict[str, Any]:
             for name in others
         ],
         "claims": ledger(table),
+        "verdicts": glance(ledger(table)),
         "methods": list(
             dict.fromkeys(row.cell.config.method for row in table if not row.cell.reference)
         ),
