@@ -9,10 +9,11 @@ import argparse
 import contextlib
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 
@@ -27,6 +28,8 @@ from bench.tasks.options import CoopNavOptions
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return its exit status."""
+    with contextlib.suppress(ValueError):  # not in the main thread: the caller's affair
+        signal.signal(signal.SIGTERM, _terminate)
     try:
         options = parser().parse_args(arguments)
         COMMANDS[options.command](options)
@@ -48,9 +51,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         reason = (str(error).splitlines() or ["not enough memory"])[0]
         print(f"hypercoop: error: out of memory: {reason}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("hypercoop: interrupted; the same command goes on from here", file=sys.stderr)
-        return 130
+        return 128 + (stop.args[0] if stop.args else signal.SIGINT)
+
+
+def _terminate(number: int, _frame: object) -> NoReturn:
+    """End as when interrupted from the keyboard, so that nothing half-written stays behind."""
+    raise KeyboardInterrupt(number)
 
 
 def _train(options: argparse.Namespace) -> None:

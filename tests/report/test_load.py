@@ -10,6 +10,7 @@ import pytest
 import synthetic
 from counting import calls
 
+from bench import records
 from bench.errors import WorldError
 from bench.report import leaderboard, tables
 from bench.report.aggregate import cells
@@ -19,7 +20,7 @@ KEY = "figure4/ps-maddpg/group-goal-prioritized/n2/seed3"
 
 
 def edit(path, **changes):
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    path.write_text(records.sealed({**json.loads(path.read_text()), **changes}))
 
 
 def stale_config(path):

@@ -10,6 +10,7 @@ import statistics
 import pytest
 from synthetic import build_all
 
+from bench import records
 from bench.report import formats, tables
 from bench.report.load import record_path
 
@@ -91,7 +92,7 @@ def test_a_diverged_run_is_counted_and_not_averaged(copy):
     path = record_path(copy.root, "small", key)
     record = json.loads(path.read_text())
     record |= {"status": "diverged", "reason": "NaN", "final": None, "absolute": None}
-    path.write_text(json.dumps(record))
+    path.write_text(records.sealed(record))
     tables.build(copy.load(), copy.out)
     row = next(
         row
@@ -165,7 +166,7 @@ def test_diagnostics_are_those_of_the_records(small, built, final):
 
 def test_records_without_diagnostics_have_no_such_tables(copy):
     for path in (copy.out / "runs").rglob("*.json"):
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"diagnostics": None}))
+        path.write_text(records.sealed(json.loads(path.read_text()) | {"diagnostics": None}))
     build_all(copy.load(), copy.out)
     assert (copy.out / "tables/diversity.csv").read_text() == ""
     assert (copy.out / "tables/layers.csv").read_text() == ""
