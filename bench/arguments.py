@@ -122,6 +122,14 @@ def parser() -> Parser:
     speed.add_argument("--device", default="cpu", help="where fleets are timed (default: cpu)")
     speed.add_argument("--out", type=Path, default=RESULTS / "speed", help="folder for the results")
 
+    faults = commands.add_parser(
+        "faults", help="kill, starve and damage small runs, and compare what they end in"
+    )
+    faults.add_argument("--injections", type=int, default=50, help="how many (default: 50)")
+    faults.add_argument("--seed", type=int, default=0, help="of what is drawn (default: 0)")
+    faults.add_argument("--out", type=Path, help="also write the table there, as Markdown")
+    faults.add_argument("--json", action="store_true", help="print JSON")
+
     for name in ("tables", "figures", "leaderboard", "paper"):
         command = commands.add_parser(name, help=f"build the {name} of a grid from its records")
         command.add_argument("--grid", type=Path, required=True, help="grid file")

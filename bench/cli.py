@@ -21,7 +21,7 @@ from bench.arguments import parser
 from bench.config import RunConfig, load_methods, resolve
 from bench.errors import RequestError, WorldError, nearest
 from bench.grid import Run, expand, load_grid
-from bench.records import read
+from bench.records import read, write_atomic
 from bench.runner import Places, train_runs
 from bench.tasks.options import CoopNavOptions
 
@@ -281,7 +281,24 @@ def _speed(options: argparse.Namespace) -> None:
     print(json.dumps(rows) if options.json else show(rows))
 
 
-def _print_table(rows: list[dict[str, Any]], as_json: bool) -> None:
+def _faults(options: argparse.Namespace) -> None:
+    if options.injections < 1:
+        raise RequestError(f"--injections {options.injections}: must be at least 1")
+    from bench.faults import inject, page, rows
+
+    table = rows(inject(options.injections, options.seed))
+    if options.out:
+        write_atomic(options.out, page(table).encode())
+    _print_table(table, options.json)
+    total = table[-1]
+    if any(total[column] for column in ("runs lost", "records differing", "files left behind")):
+        raise WorldError(
+            f"{total['runs lost']} runs lost, {total['records differing']} records differing, "
+            f"{total['files left behind']} files left behind"
+        )
+
+
+def _print_table(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
     if as_json:
         print(json.dumps(rows))
         return
@@ -313,6 +330,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "tasks": _tasks,
     "check-method": _check_method,
     "speed": _speed,
+    "faults": _faults,
     **dict.fromkeys(("tables", "figures", "leaderboard", "paper"), _report),
 }
 

@@ -212,7 +212,11 @@ def sync_folder(folder: Path) -> None:
 Place = Callable[[str, Path], object]
 
 
-def write_atomic(path: Path, content: bytes, place: Place = os.replace) -> None:
+def _place(name: str, path: Path) -> None:
+    os.replace(name, path)
+
+
+def write_atomic(path: Path, content: bytes, place: Place = _place) -> None:
     """Write a file whole or not at all, and durably: temporary file, fsync, rename.
 
     Args:
