@@ -130,6 +130,17 @@ def parser() -> Parser:
     faults.add_argument("--out", type=Path, help="also write the table there, as Markdown")
     faults.add_argument("--json", action="store_true", help="print JSON")
 
+    doctor = commands.add_parser("doctor", help="say what is wrong with a folder of records")
+    doctor.add_argument("results", type=Path, metavar="RESULTS", help="folder that holds runs/")
+    doctor.add_argument("--grid", type=Path, help="grid file (default: config/<its name>.yaml)")
+    doctor.add_argument("--json", action="store_true", help="print JSON")
+
+    verify = commands.add_parser("verify", help="train recorded runs again, and compare")
+    verify.add_argument("results", type=Path, metavar="RESULTS", help="folder of records")
+    verify.add_argument("--sample", type=int, default=1, help="runs drawn of it (default: 1)")
+    verify.add_argument("--seed", type=int, default=0, help="of the draw (default: 0)")
+    verify.add_argument("--json", action="store_true", help="print JSON")
+
     for name in ("tables", "figures", "leaderboard", "paper"):
         command = commands.add_parser(name, help=f"build the {name} of a grid from its records")
         command.add_argument("--grid", type=Path, required=True, help="grid file")

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -298,6 +299,33 @@ def _faults(options: argparse.Namespace) -> None:
         )
 
 
+def _doctor(options: argparse.Namespace) -> None:
+    from bench.doctor import examine, find_grid
+
+    findings = examine(options.results, options.grid or find_grid(options.results))
+    rows = [asdict(finding) for finding in findings]
+    if rows or options.json:
+        _print_table(rows, options.json)
+    defects = sum(finding.kind != "diverged" for finding in findings)
+    if defects:
+        raise WorldError(f"{options.results}: {defects} defects")
+
+
+def _verify(options: argparse.Namespace) -> None:
+    if options.sample < 1:
+        raise RequestError(f"--sample {options.sample}: must be at least 1")
+    from bench.verify import draw, verify
+
+    rows = []
+    for path in draw(options.results, options.sample, options.seed):
+        print(f"training again: {path}", file=sys.stderr)
+        rows.append(asdict(verify(path)))
+    _print_table(rows, options.json)
+    differing = sum(row["verdict"] == "differs" for row in rows)
+    if differing:
+        raise WorldError(f"{options.results}: {differing} of {len(rows)} runs differ")
+
+
 def _print_table(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
     if as_json:
         print(json.dumps(rows))
@@ -331,6 +359,8 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "check-method": _check_method,
     "speed": _speed,
     "faults": _faults,
+    "doctor": _doctor,
+    "verify": _verify,
     **dict.fromkeys(("tables", "figures", "leaderboard", "paper"), _report),
 }
 

@@ -45,9 +45,15 @@ def test_what_is_in_it(record: Record) -> None:
         record.training.mean
     )
     assert set(record.behaviour) == {"loop", "task", "reward", "sampler", "algorithm", "scheme"}
-    assert {"commit", "dirty", "code_digest", "packages", "cpu_seconds", "peak_memory_mb"} <= set(
-        record.provenance
-    )
+    assert {
+        "commit",
+        "dirty",
+        "code_digest",
+        "packages",
+        "cpu",
+        "cpu_seconds",
+        "peak_memory_mb",
+    } <= set(record.provenance)
 
 
 DAMAGE: list[tuple[str, Any]] = [
