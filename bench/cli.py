@@ -161,7 +161,7 @@ def _task_options(options: argparse.Namespace) -> dict[str, Any]:
 def _plain(text: str) -> Any:
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):
         return text
 
 
