@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import shutil
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
@@ -47,6 +48,7 @@ def inject(count: int, seed: int) -> list[Injection]:
             if place not in labs:
                 labs[place] = Lab(Path(folder) / str(place), RUNS[place])
             lab = labs[place]
+            print(f"{number + 1} of {count}: {kind}", file=sys.stderr, flush=True)
             injections.append(Injection(kind, _strike(lab, kind, draw)))
     return injections
 
