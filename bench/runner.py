@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import fcntl
+import glob
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -84,9 +85,19 @@ def train_runs(
             clear_temporary(places.policy(run))
         kept = {run.key: None if force else up_to_date(places.record(run), run) for run in runs}
         todo = [run for run in runs if kept[run.key] is None]
+        for done in ([run] for run in runs if kept[run.key] is not None):
+            _clear_checkpoints(places.checkpoint(done))
+        if not todo:
+            _clear_checkpoints(places.checkpoint(runs))
         trained = _train(todo, places, device, checkpoint_seconds, wandb) if todo else []
         made = {**kept, **dict(zip((run.key for run in todo), trained, strict=True))}
         return [record for record in made.values() if record is not None]
+
+
+def _clear_checkpoints(path: Path) -> None:
+    """Remove what a process that was killed right after writing its records did not."""
+    for left in path.parent.glob(f"{glob.escape(path.name)}*"):
+        left.unlink(missing_ok=True)
 
 
 def _train(
