@@ -11,6 +11,7 @@ import functools
 import hashlib
 import json
 import os
+import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
@@ -191,7 +192,8 @@ def validate(model: type[ModelT], values: Any, where: str) -> ModelT:
             reason = f"unknown key '{key}'; {nearest(str(last), _keys_at(model, parents))}"
         else:
             message = first["msg"].removeprefix("Value error, ")
-            reason = f"{key} = {first['input']!r}: {message}" if key else message
+            # Shortened: YAML's aliases make small files with enormous values.
+            reason = f"{key} = {reprlib.repr(first['input'])}: {message}" if key else message
         raise RequestError(f"{where}: {reason}") from error
 
 
@@ -215,7 +217,7 @@ def read_yaml(path: Path) -> Any:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise RequestError(f"cannot read {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # 2001-99-99 is a ValueError
         raise RequestError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
 
 

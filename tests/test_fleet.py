@@ -51,10 +51,6 @@ class FromTheHost(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def deterministic_part(record: Record) -> str:
-    return records.to_json(record.model_copy(update={"provenance": {}}))
-
-
 @pytest.mark.parametrize("method", ["ps-maddpg", "iql"])
 def test_replicas_of_any_reward_and_sampler_give_the_bytes_of_the_run_alone(method: str) -> None:
     configs = mixed(method=method)
@@ -62,7 +58,7 @@ def test_replicas_of_any_reward_and_sampler_give_the_bytes_of_the_run_alone(meth
     for config, outcome in zip(configs, together, strict=True):
         alone = train([config], torch.device("cpu"))[0]
         assert outcome.record.config == config
-        assert deterministic_part(outcome.record) == deterministic_part(alone.record)
+        assert records.deterministic(outcome.record) == records.deterministic(alone.record)
 
 
 def test_a_mixed_fleet_goes_on_from_its_state() -> None:

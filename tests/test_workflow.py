@@ -136,6 +136,28 @@ def test_killed_and_started_again_it_ends_in_the_same_records(
         assert (sandbox.results / report).read_bytes() == (whole.results / report).read_bytes()
 
 
+def test_two_workflows_in_one_folder_at_once_end_in_the_same_records(
+    whole: Sandbox, tmp_path: Path
+) -> None:
+    """They meet on runs, where one waits for the other; the folder has no lock of its own."""
+    sandbox = Sandbox(tmp_path / "shared by two")
+    names = sorted(name for name in whole.records() if "uniform/n2" in name)[:2]
+    targets = [f"results/tiny/runs/{name}" for name in names]
+    both = [
+        subprocess.Popen(
+            **sandbox.command(*targets), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        for _ in range(2)
+    ]
+    for process in both:
+        said, _ = process.communicate()
+        assert process.returncode == 0, said
+    expected = whole.deterministic()
+    assert sandbox.deterministic() == {name: expected[name] for name in names}
+    left = [p.name for p in (sandbox.results / "checkpoints").rglob("*") if p.is_file()]
+    assert {Path(name).suffix for name in left} == {".lock"}
+
+
 def test_a_fresh_clone_with_records_trains_nothing(whole: Sandbox, tmp_path: Path) -> None:
     clone = Sandbox(tmp_path / "clone")
     shutil.copytree(whole.results / "runs", clone.results / "runs")

@@ -50,8 +50,14 @@ def to_csv(table: Table, header: Sequence[str] = ()) -> str:
     if table or header:
         writer.writerow(table[0] if table else header)
     for entry in table:
-        writer.writerow(_number(value) for value in entry.values())
+        writer.writerow(_harmless(value) for value in entry.values())
     return text.getvalue()
+
+
+def _harmless(value: Value) -> str:
+    """Write a value so that no spreadsheet takes a text for a formula: with an apostrophe."""
+    formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
+    return f"'{value}" if formula else _number(value)
 
 
 def _number(value: Value) -> str:

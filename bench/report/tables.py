@@ -7,7 +7,7 @@ from pathlib import Path
 from bench import stats
 from bench.records import write_atomic
 from bench.report import diagnosed, filmstrip, mechanism, teams
-from bench.report.aggregate import Overall, Row, overall, rows
+from bench.report.aggregate import Overall, Row, counted, overall, rows
 from bench.report.claims import ledger
 from bench.report.curves import CURVES, letter, panels
 from bench.report.discovery import discovery
@@ -75,8 +75,7 @@ def table1(table: list[Row]) -> Table:
                 "reward": reward,
                 "sampler": sampler,
                 "agents": " ".join(map(str, drawn)),
-                "runs": sum(len(cell.outcomes) for cell in drawn.values()),
-                "expected": sum(cell.expected for cell in drawn.values()),
+                **counted(drawn.values()),
             }
         )
     return entries
@@ -121,16 +120,18 @@ def _cost(row: Row) -> dict[str, Value]:
 def costs(table: list[Row]) -> Table:
     """What each method costs at each number of agents, in the first cell that has a record.
 
-    CPU seconds are those of that cell; the references, which do not learn, are left out.
+    CPU seconds, and the runs counted, are those of that cell; the references, which do not learn,
+    are left out.
     """
     entries: dict[tuple[str, int], dict[str, Value]] = {}
-    for row in table:
+    contestants = [
+        row for row in table if not row.cell.reference and "." not in row.cell.experiment
+    ]
+    for row in sorted(contestants, key=lambda row: row.cost is None):
         c = row.cell.config
-        if row.cost and not row.cell.reference and "." not in row.cell.experiment:
-            entries.setdefault(
-                (c.method, c.agents), {"method": c.method, "agents": c.agents, **_cost(row)}
-            )
-    methods = list(dict.fromkeys(method for method, _ in entries))
+        named = {"method": c.method, "agents": c.agents, **counted([row.cell])}
+        entries.setdefault((c.method, c.agents), {**named, **_cost(row)})
+    methods = list(dict.fromkeys(row.cell.config.method for row in contestants))
     return [
         entries[key] for key in sorted(entries, key=lambda key: (methods.index(key[0]), key[1]))
     ]
@@ -148,6 +149,7 @@ def methods(standings: Overall) -> Table:
             "common_settings": standings.common,
             "runs": s.runs,
             "expected": s.expected,
+            "left_out": s.left_out,
         }
         for s in standings.standings
     ]
@@ -155,31 +157,48 @@ def methods(standings: Overall) -> Table:
 
 def improvements(standings: Overall) -> Table:
     """Probability that a run of the first method beats one of the second."""
+    left_out = {s.method: s.left_out for s in standings.standings}
     return [
-        {"method": a, "over": b, **interval("probability", p)} for a, b, p in standings.improvements
+        {
+            "method": a,
+            "over": b,
+            **interval("probability", p),
+            "left_out": left_out[a],
+            "over_left_out": left_out[b],
+        }
+        for a, b, p in standings.improvements
     ]
 
 
 def learning_curves(table: list[Row]) -> Table:
-    """What the learning curves are drawn from: IQM and band at every evaluation."""
+    """What the learning curves are drawn from: IQM and band at every evaluation.
+
+    A cell without any run has one entry, which says so.
+    """
     entries: Table = []
     for row in table:
         c, cell = row.cell.config, row.cell
-        if cell.reference or not cell.outcomes:
+        if cell.reference:
+            continue
+        named = {
+            "experiment": cell.experiment,
+            "method": c.method,
+            "reward": c.reward,
+            "sampler": c.sampler,
+            "agents": c.agents,
+            "curve": letter(row),
+            **counted([cell]),
+        }
+        if not cell.outcomes:
+            numbers = ("episode", "updates", "iqm", "iqm_lo", "iqm_hi")
+            entries.append({**named, **dict.fromkeys(numbers)})
             continue
         point, lo, hi = stats.curve_band(cell.curves)
         first = cell.outcomes[0]
         for k in range(len(point)):
             entries.append(
                 {
-                    "experiment": cell.experiment,
-                    "method": c.method,
-                    "reward": c.reward,
-                    "sampler": c.sampler,
-                    "agents": c.agents,
-                    "curve": letter(row),
-                    "runs": len(cell.outcomes),
-                    "expected": cell.expected,
+                    **named,
                     "episode": int(first.episode[k]),
                     "updates": int(first.updates[k]),
                     "iqm": float(point[k]),
