@@ -7,6 +7,7 @@ from pathlib import Path
 
 from snakemake.utils import min_version
 
+from bench.demand import memory_mb, minutes
 from bench.errors import RequestError
 from bench.grid import expand, fleets, load_grid
 from bench.report import code_digest

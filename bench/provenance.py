@@ -17,7 +17,10 @@ from typing import Any
 import torch
 
 PACKAGES = ("torch", "numpy", "scipy", "safetensors", "pettingzoo", "mpe2")
-NOT_TRAINING = {"report", "cli.py", "arguments.py", "stats.py", "watch.py", "scene.py", "speed"}
+NOT_TRAINING = {
+    *("report", "speed", "cli.py", "arguments.py"),
+    *("stats.py", "watch.py", "scene.py", "demand.py"),
+}
 """Parts of bench/ that training does not import."""
 
 

@@ -22,6 +22,8 @@ rule tables:
         touch(f"{RESULTS}/tables/.complete"),
     log:
         f"{RESULTS}/logs/tables.log",
+    group:
+        "report"
     params:
         grid=GRID_FILE,
         code=CODE,
@@ -43,6 +45,8 @@ rule figures:
         touch(f"{RESULTS}/figures/.complete"),
     log:
         f"{RESULTS}/logs/figures.log",
+    group:
+        "report"
     params:
         grid=GRID_FILE,
         code=CODE,
@@ -57,6 +61,8 @@ rule leaderboard:
         f"{RESULTS}/leaderboard/index.html",
     log:
         f"{RESULTS}/logs/leaderboard.log",
+    group:
+        "report"
     params:
         grid=GRID_FILE,
         code=CODE,
@@ -76,6 +82,8 @@ rule paper:
         f"{RESULTS}/values.tex",
     log:
         f"{RESULTS}/logs/paper.log",
+    group:
+        "report"
     params:
         grid=GRID_FILE,
         code=CODE,

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,21 +51,29 @@ REPORTS = (
 
 
 class Sandbox:
-    """A copy of the workflow with a tiny grid, so that nothing is written to the checkout."""
+    """A copy of the workflow with a tiny grid, so that nothing is written to the checkout.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    Args:
+        folder: where.
+        grid: the grid, named tiny.
+        inside: words before each command, such as those that enter a cluster.
+    """
+
+    def __init__(
+        self, folder: Path, grid: dict[str, Any] = GRID, inside: Sequence[str] = ()
+    ) -> None:
+        self.folder, self.inside = folder, inside
         folder.mkdir()
         for part in PARTS:
             source = ROOT / part
             (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / part)
-        (folder / "config" / "tiny.yaml").write_text(yaml.safe_dump(GRID))
+        (folder / "config" / "tiny.yaml").write_text(yaml.safe_dump(grid))
         self.results = folder / "results" / "tiny"
 
     def command(self, *more: str) -> dict[str, Any]:
         words = ["-m", "snakemake", "--configfile", "config/tiny.yaml", "--cores", "2", *more]
         return {
-            "args": [sys.executable, *words],
+            "args": [*self.inside, sys.executable, *words],
             "cwd": self.folder,
             "env": {**os.environ, "PYTHONPATH": str(self.folder)},
             "text": True,
@@ -173,7 +182,7 @@ def test_a_changed_setting_retrains_what_it_touches_and_nothing_else(
     grid["experiments"]["references"]["settings"] = {"absolute_episodes": 21}
     (copy / "config" / "tiny.yaml").write_text(yaml.safe_dump(grid))
     sandbox = Sandbox.__new__(Sandbox)
-    sandbox.folder, sandbox.results = copy, copy / "results" / "tiny"
+    sandbox.folder, sandbox.results, sandbox.inside = copy, copy / "results" / "tiny", ()
     before = {name: path.stat().st_mtime_ns for name, path in sandbox.records().items()}
     sandbox.run()
     after = {name: path.stat().st_mtime_ns for name, path in sandbox.records().items()}
