@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import re
 import shutil
@@ -40,6 +39,17 @@ def _missing() -> str:
 pytestmark = pytest.mark.skipif(bool(_missing()), reason=_missing() or "-")
 
 
+def wait_until(
+    there: Callable[[], object], what: str, still: subprocess.Popen[str] | None = None
+) -> None:
+    """Wait for something while a process goes on."""
+    deadline = time.monotonic() + 200
+    while not there():
+        assert time.monotonic() < deadline, f"waited for {what} in vain"
+        assert still is None or still.poll() is None, f"ended before {what}"
+        time.sleep(0.2)
+
+
 class Cluster:
     """A SLURM that is up.
 
@@ -52,10 +62,13 @@ class Cluster:
 
     def ask(self, *words: str) -> str:
         """Run a command of SLURM's and return what it prints."""
-        done = subprocess.run(
-            [*self.inside, *words], capture_output=True, text=True, timeout=30, check=True
-        )
+        command = [*self.inside, *words]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, f"{words}: {done.stderr}"
         return done.stdout
+
+    def set_node(self, state: str) -> None:
+        self.ask("scontrol", "update", "nodename=localhost", f"state={state}", "reason=test")
 
     def jobs(self) -> dict[int, dict[str, str]]:
         """Return all jobs of this test, also those that have ended, by their IDs."""
@@ -82,19 +95,6 @@ def cluster() -> Iterator[Cluster]:
         process.wait()
 
 
-def wait_until(there: Callable[[], object], what: str, seconds: float = 90) -> None:
-    deadline = time.monotonic() + seconds
-    while not there():
-        assert time.monotonic() < deadline, f"waited for {what} in vain"
-        time.sleep(0.2)
-
-
-def grid(**defaults: object) -> dict[str, object]:
-    found = json.loads(json.dumps(GRID))
-    found["defaults"] |= defaults
-    return found
-
-
 def trainings(sandbox: Sandbox) -> list[int]:
     """Return the processes that train a run of a sandbox."""
     found = []
@@ -118,50 +118,51 @@ def start(sandbox: Sandbox, log: Path) -> subprocess.Popen[str]:
 def test_runs_killed_the_node_lost_and_snakemake_killed_end_in_the_same_records(
     cluster: Cluster, tmp_path: Path
 ) -> None:
-    longer = grid(episodes=4000)
-    local = Sandbox(tmp_path / "local", longer)
+    four_runs = {**GRID, "experiments": {"figure4": GRID["experiments"]["figure4"]}}
+    local = Sandbox(tmp_path / "local", four_runs)
     local.run("--until", "train")
 
-    sandbox = Sandbox(tmp_path / "cluster", longer, cluster.inside)
-    log = tmp_path / "first.log"
-    first = start(sandbox, log)
-    wait_until(lambda: trainings(sandbox), "the first training")
+    folder = tmp_path / "cluster"
+    sandbox = Sandbox(folder, four_runs, [*cluster.inside, f"--wdns={folder}"])
+    first = start(sandbox, tmp_path / "first.log")
+    wait_until(lambda: trainings(sandbox), "the first training", first)
     submitted = len(cluster.jobs())
-    assert submitted == 3, "six runs in groups of two"
+    assert submitted == 2, "four runs in groups of two"
 
     os.kill(trainings(sandbox)[0], signal.SIGKILL)  # as the kernel does when memory is short
-    wait_until(lambda: len(cluster.jobs()) > submitted, "a retry of the job whose run was killed")
+    wait_until(lambda: len(cluster.jobs()) > submitted, "a retry of the job whose run died", first)
     failed = next(job for job in cluster.jobs().values() if job["JobState"] == "FAILED")
-    retry = max(cluster.jobs().items())[1]
+    retry, asked = max(cluster.jobs().items())
     for what in ("MinMemoryNode", "TimeLimit"):
-        assert retry[what] != failed[what], "a retry asks for more"
+        assert asked[what] != failed[what], "a retry asks for more"
 
-    wait_until(lambda: trainings(sandbox), "a training")
-    cluster.ask("scontrol", "update", "nodename=localhost", "state=down", "reason=test")
-    wait_until(lambda: "RUNNING" not in cluster.states(), "the node's jobs to end")
-    cluster.ask("scontrol", "update", "nodename=localhost", "state=resume")
-    wait_until(lambda: trainings(sandbox), "a training after the node came back")
-    requeued = [job for job in cluster.jobs().values() if job["Restarts"] != "0"]
+    wait_until(lambda: trainings(sandbox), "a training of the retry", first)
+    cluster.set_node("down")
+    wait_until(lambda: not trainings(sandbox), "the lost node's jobs to end")
+    cluster.set_node("resume")
+    wait_until(lambda: trainings(sandbox), "a training after the node came back", first)
+    requeued = sum(job["Restarts"] != "0" for job in cluster.jobs().values())
     assert requeued
 
-    assert first.poll() is None, log.read_text()
     first.kill()
     first.wait()
+    cluster.ask("scontrol", "suspend", str(retry))  # so that the two certainly overlap
     before = set(cluster.jobs())
-    second = start(sandbox, tmp_path / "second.log")
-    wait_until(lambda: set(cluster.jobs()) - before, "the same runs submitted again")
-    assert "RUNNING" in cluster.states(), "none of the first Snakemake's jobs goes on beside them"
-    assert second.wait(timeout=180) == 0, (tmp_path / "second.log").read_text()
+    log = tmp_path / "second.log"
+    second = start(sandbox, log)
+    wait_until(lambda: len(trainings(sandbox)) > 1, "the same run in a second job", second)
+    cluster.ask("scontrol", "resume", str(retry))
+    assert second.wait(timeout=300) == 0, log.read_text()
+    unfinished = {"RUNNING", "PENDING", "COMPLETING", "SUSPENDED"}
+    wait_until(lambda: not unfinished & set(cluster.states()), "all jobs to end")
     assert sandbox.deterministic() == local.deterministic()
-    wait_until(
-        lambda: not {"RUNNING", "PENDING", "COMPLETING"} & set(cluster.states()), "all jobs to end"
-    )
-    assert sandbox.deterministic() == local.deterministic(), "a late writer changed a record"
 
-    jobs = cluster.jobs().values()
+    jobs = cluster.jobs()
+    assert jobs[retry]["JobState"] == "COMPLETED"
+    assert not trainings(sandbox)
     print(
-        f"\n{len(jobs)} jobs submitted: {submitted} at first, {len(before) - submitted} retried "
-        f"after a run was killed, {len(jobs) - len(before)} again after Snakemake was killed; "
-        f"{len(requeued)} requeued when the node was lost; "
-        f"{len(local.records())} of {len(local.records())} records equal to a local run's"
+        f"\n{len(jobs)} jobs submitted: {submitted} at first, {len(before) - submitted} again after "
+        f"a run was killed, {len(jobs) - len(before)} again after Snakemake was killed; {requeued} "
+        f"requeued after the node was lost; {len(local.records())} records, all equal to a local "
+        "run's"
     )
