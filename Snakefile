@@ -45,3 +45,4 @@ rule all:
         rules.tables.output,
         rules.leaderboard.output,
         rules.paper.output if IS_PAPER else [],
+        rules.crate.output,

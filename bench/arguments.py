@@ -122,8 +122,9 @@ def parser() -> Parser:
     speed.add_argument("--device", default="cpu", help="where fleets are timed (default: cpu)")
     speed.add_argument("--out", type=Path, default=RESULTS / "speed", help="folder for the results")
 
-    for name in ("tables", "figures", "leaderboard", "paper"):
-        command = commands.add_parser(name, help=f"build the {name} of a grid from its records")
+    for name in ("tables", "figures", "leaderboard", "paper", "crate"):
+        what = "RO-Crate metadata" if name == "crate" else name
+        command = commands.add_parser(name, help=f"build the {what} of a grid from its records")
         command.add_argument("--grid", type=Path, required=True, help="grid file")
         command.add_argument("--results", type=Path, default=RESULTS, help="results folder")
     return top

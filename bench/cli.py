@@ -305,7 +305,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "tasks": _tasks,
     "check-method": _check_method,
     "speed": _speed,
-    **dict.fromkeys(("tables", "figures", "leaderboard", "paper"), _report),
+    **dict.fromkeys(("tables", "figures", "leaderboard", "paper", "crate"), _report),
 }
 
 if __name__ == "__main__":

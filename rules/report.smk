@@ -89,3 +89,23 @@ rule paper:
         code=CODE,
     shell:
         "hypercoop paper --grid {params.grid} > {log} 2>&1"
+
+
+rule crate:
+    input:
+        RECORDS,
+        rules.tables.output,
+        rules.figures.output,
+        rules.leaderboard.output,
+        rules.paper.output if IS_PAPER else [],
+    output:
+        f"{RESULTS}/ro-crate-metadata.json",
+    log:
+        f"{RESULTS}/logs/crate.log",
+    group:
+        "report"
+    params:
+        grid=GRID_FILE,
+        code=CODE,
+    shell:
+        "hypercoop crate --grid {params.grid} > {log} 2>&1"

@@ -22,7 +22,7 @@ RUN = Path(__file__).parent / "slurm" / "run"
 TOOLS = ("slurmctld", "slurmd", "munged", "unshare", "nsenter", "ip")
 PROFILE = ("--workflow-profile", "profiles/slurm")
 QUICKLY = ("--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "5")
-PACKED = ("--group-components", "train=2", "report=2")
+PACKED = ("--group-components", "train=2")
 
 
 def _missing() -> str:

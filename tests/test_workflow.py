@@ -46,7 +46,7 @@ GRID = {
 }
 REPORTS = (
     *("tables/final.csv", "figures/figure4.svg", "figures/figure4.png"),
-    *("leaderboard/index.html", "paper.pdf", "values.json"),
+    *("leaderboard/index.html", "paper.pdf", "values.json", "ro-crate-metadata.json"),
 )
 
 
