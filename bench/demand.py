@@ -15,7 +15,7 @@ from bench.config import RunConfig
 LIBRARIES_MB = 500
 """Python with torch and all that a run imports, with some to spare."""
 START_MINUTES = 15
-"""Start-up on a slow file system, evaluations and, for methods wider than their setting, updates."""
+"""Start-up on a slow file system, evaluations, and updates of methods wider than their setting."""
 FLOPS = 20e9
 """Floating-point operations a second of a slow core on small products."""
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -159,10 +160,41 @@ def test_runs_killed_the_node_lost_and_snakemake_killed_end_in_the_same_records(
 
     jobs = cluster.jobs()
     assert jobs[retry]["JobState"] == "COMPLETED"
-    assert not trainings(sandbox)
-    print(
-        f"\n{len(jobs)} jobs submitted: {submitted} at first, {len(before) - submitted} again after "
-        f"a run was killed, {len(jobs) - len(before)} again after Snakemake was killed; {requeued} "
-        f"requeued after the node was lost; {len(local.records())} records, all equal to a local "
-        "run's"
+    counts = {
+        "submitted at first": submitted,
+        "submitted again after a run was killed": len(before) - submitted,
+        "requeued after the node was lost": requeued,
+        "submitted again after Snakemake was killed": len(jobs) - len(before),
+        "records, all equal to a local run's": len(local.records()),
+    }
+    print("", *(f"{count} {what}" for what, count in counts.items()), sep="\n")
+
+
+def test_other_engines_plugin_submits_retries_and_builds_everything(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    """The profile of PBS with SLURM's commands in place of its own; one run is killed."""
+    two_runs = json.loads(json.dumps(GRID))
+    two_runs["experiments"]["figure4"] |= {"rewards": ["group-goal"]}
+    folder = tmp_path / "cluster"
+    sandbox = Sandbox(folder, two_runs, [*cluster.inside, f"--wdns={folder}"])
+    submit = "sbatch --parsable -o /dev/null -c {threads} --mem {resources.mem_mb}"
+    words = (
+        *("--workflow-profile", "profiles/pbs", "--latency-wait", "5"),
+        *("--cluster-generic-submit-cmd", f"{submit} -t {{resources.runtime}}"),
+        *("--cluster-generic-status-cmd", str(RUN.with_name("status"))),
+        *("--cluster-generic-cancel-cmd", "scancel"),
     )
+    log = tmp_path / "log"
+    with log.open("w") as file:
+        command = sandbox.command(*words)
+        process = subprocess.Popen(**command, stdout=file, stderr=file)
+    wait_until(lambda: trainings(sandbox), "a training", process)
+    os.kill(trainings(sandbox)[0], signal.SIGKILL)
+    assert process.wait(timeout=300) == 0, log.read_text()
+    assert len(sandbox.records()) == 4
+    assert (sandbox.results / "paper.pdf").stat().st_size > 0
+    states = cluster.states()
+    assert states.count("FAILED") == 1 and states.count("COMPLETED") == len(states) - 1 == 2
+    failed, retry = list(cluster.jobs().values())[:2]
+    assert retry["MinMemoryNode"] != failed["MinMemoryNode"]
