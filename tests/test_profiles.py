@@ -50,7 +50,7 @@ def test_every_profile_keeps_what_restarting_needs() -> None:
 def test_it_is_read_by_snakemake(name: str, tmp_path: Path) -> None:
     plugin = profile(name)["executor"].replace("-", "_")
     if not importlib.util.find_spec(f"snakemake_executor_plugin_{plugin}"):
-        pytest.skip(f"no plugin {plugin}: pip install 'hypercoop[cluster]'")
+        pytest.skip(f"no plugin {plugin}: pip install -e '.[cluster]'")
     sandbox = Sandbox(tmp_path / "sandbox")
     done = sandbox.run("--workflow-profile", f"profiles/{name}", "-n")
     assert "train" in done.stdout

@@ -32,7 +32,7 @@ def _missing() -> str:
     if lacking:
         return f"no {', '.join(lacking)}: apt-get install slurm-wlm munge iproute2"
     if not importlib.util.find_spec("snakemake_executor_plugin_slurm"):
-        return "no snakemake-executor-plugin-slurm: pip install 'hypercoop[cluster]'"
+        return "no snakemake-executor-plugin-slurm: pip install -e '.[cluster]'"
     allowed = subprocess.run(["unshare", "-mnupf", "true"], capture_output=True).returncode == 0
     return "" if allowed else "namespaces of its own need root"
 

@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
-PARTS = ("Snakefile", "rules", "config", "profiles", "paper", "bench", "baselines")
+PARTS = ("Snakefile", "rules", "config", "profiles", "paper", "bench", "baselines", "CITATION.cff")
 GRID = {
     "name": "tiny",
     "title": "A tiny grid",
