@@ -198,3 +198,24 @@ def test_other_engines_plugin_submits_retries_and_builds_everything(
     assert states.count("FAILED") == 1 and states.count("COMPLETED") == len(states) - 1 == 2
     failed, retry = list(cluster.jobs().values())[:2]
     assert retry["MinMemoryNode"] != failed["MinMemoryNode"]
+
+
+def test_only_what_asks_for_a_gpu_goes_to_its_partition(cluster: Cluster, tmp_path: Path) -> None:
+    """The jobs stay in the queue: there is no GPU to run on."""
+    folder = tmp_path / "cluster"
+    sandbox = Sandbox(folder, GRID, [*cluster.inside, f"--wdns={folder}"])
+    cluster.set_node("drain")
+    partitions = ("--slurm-partition-config", "profiles/slurm/partitions.yaml")
+    log = tmp_path / "log"
+    for device, expected in (("cuda", "gpu"), ("cpu", "cpu")):
+        fleets = ("--config", "fleet_size=4", f"device={device}", "--until", "train_fleet_2")
+        with log.open("w") as file:
+            command = sandbox.command(*PROFILE, *partitions, *fleets)
+            process = subprocess.Popen(**command, stdout=file, stderr=file)
+        before = len(cluster.jobs())
+        wait_until(lambda before=before: len(cluster.jobs()) > before, "a job", process)
+        process.kill()
+        process.wait()
+        newest = cluster.jobs()[max(cluster.jobs())]
+        assert newest["Partition"] == expected, log.read_text()
+        assert ("gpu:1" in newest.get("TresPerJob", "")) == (expected == "gpu"), newest
