@@ -361,7 +361,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "faults": _faults,
     "doctor": _doctor,
     "verify": _verify,
-    **dict.fromkeys(("tables", "figures", "leaderboard", "paper"), _report),
+    **dict.fromkeys(("tables", "figures", "leaderboard", "paper", "crate"), _report),
 }
 
 if __name__ == "__main__":
