@@ -53,8 +53,8 @@ class RunConfig(Strict):
     method: Name = "ps-maddpg"
     """Named method of config/methods.yaml, or the import path MODULE:NAME of a method entry."""
     task: Name = "coop-nav"
-    """Task: coop-nav, roles, specialisation, synchronisation, or pettingzoo:MODULE for any
-    PettingZoo parallel environment."""
+    """Task: coop-nav, roles, specialisation, synchronisation, climbing, penalty, or
+    pettingzoo:MODULE for any PettingZoo parallel environment."""
     task_options: dict[str, Any] = {}
     """Options of the task (coop-nav: dynamics, radius, horizon, targets, collisions; roles: also
     split; the matrix games: horizon; else the environment's own keyword arguments)."""
@@ -285,12 +285,22 @@ def resolve(*layers: Mapping[str, Any], where: str = "request") -> RunConfig:
         fallback["reward"] = next(iter(rewards))
     config = validate(RunConfig, {**fallback, **entry.settings, **merged}, where)
     family = registry.family(config.task)
+    moves = None
     if family in registry.TASK_OPTIONS:
         model = registry.load(registry.TASK_OPTIONS[family])
         options = validate(model, config.task_options, f"{where}: task_options of {family}")
         config = config.model_copy(update={"task_options": options.model_dump(mode="json")})
+        moves = options.moves(config.agents)
     if entry.scheme and (model := registry.options_model(entry.scheme)) is not None:
         validate(model, entry.scheme_options, f"{where}: scheme_options of method '{name}'")
+    if (model := registry.options_model(entry.algorithm)) is not None:
+        label = f"{where}: algorithm_options of method '{name}'"
+        algorithm = validate(model, entry.algorithm_options, label)
+        if moves is not None and hasattr(algorithm, "check_world"):
+            try:
+                algorithm.check_world(config.agents, moves)
+            except RequestError as error:
+                raise RequestError(f"{where}: method '{name}': {error}") from error
     if config.sampler not in entry.samplers:
         raise RequestError(
             f"{where}: method '{name}' does not support sampler '{config.sampler}'; "
