@@ -198,15 +198,18 @@ def _watch(options: argparse.Namespace) -> None:
 
 def _methods(options: argparse.Namespace) -> None:
     sizes = _plain(options.agents), _plain(options.hidden)
-    for name in load_methods():  # what is wrong with a size is found before torch is imported
-        resolve({"method": name, "agents": sizes[0], "hidden": sizes[1]}, where="methods")
+    # What is wrong with a size is found before torch is imported.
+    resolve({"agents": sizes[0], "hidden": sizes[1]}, where="methods")
     import torch
 
-    from bench.costs import costs
+    from bench.costs import costs, fits
 
     torch.set_num_threads(1)
     rows: list[dict[str, Any]] = []
     for name, entry in load_methods().items():
+        if not fits(name, sizes[0]):
+            print(f"left out, as it cannot serve {sizes[0]} agents: {name}", file=sys.stderr)
+            continue
         parts = {
             "method": name,
             "algorithm": entry.algorithm.rpartition(":")[2],

@@ -56,8 +56,9 @@ class RunConfig(Strict):
     """Task: coop-nav, roles, specialisation, synchronisation, climbing, penalty, or
     pettingzoo:MODULE for any PettingZoo parallel environment."""
     task_options: dict[str, Any] = {}
-    """Options of the task (coop-nav: dynamics, radius, horizon, targets, collisions; roles: also
-    split; the matrix games: horizon; else the environment's own keyword arguments)."""
+    """Options of the task (coop-nav: dynamics, radius, horizon, targets, collisions, start; roles:
+    also split; the repeated games: horizon; penalty: penalty; else the environment's own
+    keyword arguments)."""
     agents: Positive = 3
     """Number of agents N (and of targets, or moves)."""
     reward: Name = "group-goal"
@@ -225,6 +226,12 @@ def methods_file() -> Path:
     return Path(os.environ.get("HYPERCOOP_METHODS", own))
 
 
+def claims_file() -> Path:
+    """Return the source's claims: $HYPERCOOP_CLAIMS, or config/claims.yaml of this checkout."""
+    own = Path(__file__).resolve().parents[1] / "config" / "claims.yaml"
+    return Path(os.environ.get("HYPERCOOP_CLAIMS", own))
+
+
 @functools.cache
 def load_methods(path: Path | None = None) -> Mapping[str, MethodEntry]:
     """Read the method table.
@@ -289,24 +296,43 @@ def resolve(*layers: Mapping[str, Any], where: str = "request") -> RunConfig:
     if family in registry.TASK_OPTIONS:
         model = registry.load(registry.TASK_OPTIONS[family])
         options = validate(model, config.task_options, f"{where}: task_options of {family}")
-        config = config.model_copy(update={"task_options": options.model_dump(mode="json")})
+        config = config.model_copy(update={"task_options": _dump(options)})
         moves = options.moves(config.agents)
-    if entry.scheme and (model := registry.options_model(entry.scheme)) is not None:
-        validate(model, entry.scheme_options, f"{where}: scheme_options of method '{name}'")
-    if (model := registry.options_model(entry.algorithm)) is not None:
-        label = f"{where}: algorithm_options of method '{name}'"
-        algorithm = validate(model, entry.algorithm_options, label)
-        if moves is not None and hasattr(algorithm, "check_world"):
-            try:
-                algorithm.check_world(config.agents, moves)
-            except RequestError as error:
-                raise RequestError(f"{where}: method '{name}': {error}") from error
+    try:
+        check_options(entry, config.agents, moves)
+    except RequestError as error:
+        raise RequestError(f"{where}: method '{name}': {error}") from error
     if config.sampler not in entry.samplers:
         raise RequestError(
             f"{where}: method '{name}' does not support sampler '{config.sampler}'; "
             f"choose {' or '.join(entry.samplers)}"
         )
     return config
+
+
+def _dump(options: BaseModel) -> dict[str, Any]:
+    """Return a task's options as plain values, without those added later that change nothing."""
+    fields = type(options).model_fields
+    neutral = {
+        name
+        for name in getattr(options, "added_later", ())
+        if getattr(options, name) == fields[name].default
+    }
+    return options.model_dump(mode="json", exclude=neutral)
+
+
+def check_options(entry: MethodEntry, agents: int, moves: int | None) -> None:
+    """Check a method's options, and whether its algorithm can serve the world, without torch.
+
+    Raises:
+        RequestError: naming the first wrong option, or saying why the world is refused.
+    """
+    if entry.scheme and (model := registry.options_model(entry.scheme)) is not None:
+        validate(model, entry.scheme_options, "scheme_options")
+    if (model := registry.options_model(entry.algorithm)) is not None:
+        options = validate(model, entry.algorithm_options, "algorithm_options")
+        if moves is not None and hasattr(options, "check_world"):
+            options.check_world(agents, moves)
 
 
 def behaviour(config: RunConfig) -> dict[str, str]:

@@ -33,9 +33,8 @@ def candidates(name: str) -> dict[str, MethodEntry]:
     path = name not in methods and ":" in name
     if path and callable(registry.load(name)):
         return {
-            f"{entry.algorithm.rpartition(':')[2]} {entry.algorithm_options or ''}".strip(): (
-                entry.model_copy(update={"scheme": name, "scheme_options": {}})
-            )
+            f"{entry.algorithm.rpartition(':')[2]} {entry.algorithm_options or ''} "
+            f"{entry.actions}": entry.model_copy(update={"scheme": name, "scheme_options": {}})
             for entry in methods.values()
             if entry.scheme
         }

@@ -63,11 +63,13 @@ class Sweep:
 
 @functools.cache
 def sweeps() -> tuple[Sweep, ...]:
-    """Count every named method that trains, along both axes."""
-    from bench.costs import costs
+    """Count every named method that trains and can serve all these teams, along both axes."""
+    from bench.costs import costs, fits
 
     found = []
     for method in load_methods():
+        if not all(fits(method, N) for N in AGENTS):
+            continue
         at: dict[str, list[dict[str, int]]] = {
             "agents": [costs(method, N, [WIDTH_AT] * 2) for N in AGENTS],
             "width": [costs(method, AGENTS_AT, [width] * 2) for width in WIDTHS],

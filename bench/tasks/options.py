@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -11,6 +11,10 @@ from bench.config import Positive, Rate, Strict
 
 class CoopNavOptions(Strict):
     """Task options of coop-nav; see :class:`bench.tasks.coop_nav.CoopNav`."""
+
+    added_later: ClassVar[frozenset[str]] = frozenset({"start"})
+    """Options that came after the first records: at their defaults they are left out of the
+    configuration, so that old records stay good."""
 
     dynamics: Literal["mpe", "first-order"] = "mpe"
     """`mpe` is a damped double integrator; in `first-order` a step moves an agent by 0.1 a (its
@@ -23,6 +27,8 @@ class CoopNavOptions(Strict):
     """`redrawn` each episode, or `fixed` evenly on a circle of radius 0.5."""
     collisions: bool = False
     """Agents push each other, as in mpe2 (mpe dynamics only)."""
+    start: Literal["uniform", "centre"] = "uniform"
+    """Agents start anywhere in the square (`uniform`) or within 0.1 of its middle (`centre`)."""
 
     def moves(self, agents: int) -> int:
         """Return how many moves an agent has that acts by moves."""
