@@ -202,20 +202,22 @@ def _methods(options: argparse.Namespace) -> None:
     resolve({"agents": sizes[0], "hidden": sizes[1]}, where="methods")
     import torch
 
-    from bench.costs import costs, fits
+    from bench.costs import costs
 
     torch.set_num_threads(1)
     rows: list[dict[str, Any]] = []
     for name, entry in load_methods().items():
-        if not fits(name, sizes[0]):
-            print(f"left out, as it cannot serve {sizes[0]} agents: {name}", file=sys.stderr)
+        try:
+            counted = costs(name, *sizes)
+        except RequestError as error:
+            print(f"{name} is left out: {error}", file=sys.stderr)
             continue
         parts = {
             "method": name,
             "algorithm": entry.algorithm.rpartition(":")[2],
             "scheme": (entry.scheme or "-").rpartition(":")[2],
         }
-        rows.append({**parts, **costs(name, *sizes), "summary": entry.summary})
+        rows.append({**parts, **counted, "summary": entry.summary})
     if options.out:
         from bench.costs.output import write
 

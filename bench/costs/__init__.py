@@ -6,23 +6,11 @@ from typing import Any
 
 import torch
 
-from bench.config import check_options, method_entry, resolve
-from bench.errors import RequestError
+from bench.config import method_entry, resolve
 from bench.fleet import Fleet
-from bench.tasks.options import CoopNavOptions
 
 TASK = "roles"
 """Its sizes are coop-nav's, and methods that want features of the agents find them."""
-
-
-def fits(method: str, agents: int) -> bool:
-    """Whether a named method can serve a team of this size."""
-    entry, moves = method_entry(method), CoopNavOptions().moves(agents)
-    try:
-        check_options(entry, agents, moves)
-    except RequestError:
-        return False
-    return True
 
 
 def costs(method: str, agents: Any, hidden: Any) -> dict[str, int]:

@@ -1,7 +1,8 @@
 """The climbing and the penalty game: two agents with three moves each, and one step.
 
-From Claus and Boutilier (1998), whose agents play them over and over.  Both agents are paid the same.  The best joint move is one from which a single agent's slip costs so
-much that learners who average over what the other does are driven away from it.
+Claus and Boutilier (1998).  Both agents are paid the same.  The best joint move is one from which a
+single agent's slip costs so much that learners who average over what the other does are driven away
+from it.
 """
 
 from __future__ import annotations
