@@ -280,7 +280,7 @@ def overall(results: Results) -> Overall:
     if not usable:
         return Overall(0, len(common), [], [])
     strata = {
-        method: [_normalised_scores(entries[method]) for entries in usable] for method in methods
+        method: [normalised_scores(entries[method]) for entries in usable] for method in methods
     }
     ranks = stats.rank_ranges(list(strata.values()))
     standings = [
@@ -303,7 +303,8 @@ def overall(results: Results) -> Overall:
     return Overall(len(usable), len(common), standings, improvements)
 
 
-def _normalised_scores(row: Row) -> Array:
+def normalised_scores(row: Row) -> Array:
+    """Return the runs' scores with random = 0 and oracle = 1, both of which must be known: [n]."""
     random, oracle = row.reference.random, row.reference.oracle
     assert random is not None
     assert oracle is not None

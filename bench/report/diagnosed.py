@@ -9,7 +9,7 @@ import numpy as np
 from bench import stats
 from bench.records import Diagnostics
 from bench.report.aggregate import Row, counted
-from bench.report.formats import Table, Value
+from bench.report.formats import Table, Value, interval
 
 
 def diversity(table: list[Row]) -> Table:
@@ -22,17 +22,15 @@ def diversity(table: list[Row]) -> Table:
         found = _diagnostics(row)
         if _lost(row, table):
             numbers = ("distance", "diversity", "diversity_lo", "diversity_hi")
-            entries.append({**_cell(row), **_counted(row), **dict.fromkeys(numbers)})
+            entries.append({**identity(row), **_counted(row), **dict.fromkeys(numbers)})
         elif found:
             estimate = stats.estimate([np.array([each.diversity for each in found])])
             entries.append(
                 {
-                    **_cell(row),
+                    **identity(row),
                     **_counted(row),
                     "distance": found[0].distance,
-                    "diversity": estimate.point,
-                    "diversity_lo": estimate.lo,
-                    "diversity_hi": estimate.hi,
+                    **interval("diversity", estimate),
                 }
             )
     return entries
@@ -49,14 +47,14 @@ def layers(table: list[Row]) -> Table:
         found = _diagnostics(row)
         if _lost(row, table):
             numbers = ("layer", "shape", "sets", "norm", "largest", "largest_min", "largest_max")
-            entries.append({**_cell(row), **_counted(row), **dict.fromkeys(numbers)})
+            entries.append({**identity(row), **_counted(row), **dict.fromkeys(numbers)})
         for number in range(min((len(each.layers) for each in found), default=0)):
             same = [each.layers[number] for each in found]
             norms = [norm for layer in same for norm in layer.norm]
             largest = [value for layer in same for value in layer.largest]
             entries.append(
                 {
-                    **_cell(row),
+                    **identity(row),
                     **_counted(row),
                     "layer": number + 1,
                     "shape": "x".join(map(str, same[0].shape)),
@@ -84,7 +82,8 @@ def _counted(row: Row) -> dict[str, Value]:
     return {**counted([row.cell]), "runs": len(_diagnostics(row))}
 
 
-def _cell(row: Row) -> dict[str, Value]:
+def identity(row: Row) -> dict[str, Value]:
+    """Return the columns that name a cell."""
     c = row.cell.config
     return {
         "experiment": row.cell.experiment,

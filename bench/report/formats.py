@@ -25,6 +25,15 @@ def _fixed(value: float) -> str:
     return f"{round(value, 2) + 0.0:.2f}"  # + 0.0: minus zero is zero
 
 
+def interval(name: str, found: Estimate | None) -> dict[str, Value]:
+    """Return an estimate as three columns; all are empty if there is none."""
+    return {
+        name: found.point if found else None,
+        f"{name}_lo": found.lo if found else None,
+        f"{name}_hi": found.hi if found else None,
+    }
+
+
 def shown_rank(rank: tuple[int, int]) -> str:
     """Write a rank, or the range of ranks that cannot be told apart: ``2``, ``2–4``."""
     first, last = rank

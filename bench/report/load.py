@@ -49,12 +49,16 @@ class Outcome:
     """Mean of the metric over the absolute evaluation's episodes."""
     any_success: float | None
     """Share of those episodes with any successful step; none if the task has no such metric."""
+    returns: float | None
+    """Mean return of those episodes under the run's own reward; none if it was not recorded."""
     episode: NDArray[np.int64]
     """[K] training episodes done at each evaluation."""
     updates: NDArray[np.int64]
     """[K] network updates done."""
     curve: Array
     """[K] mean of the metric over each evaluation's episodes."""
+    training: records.Training
+    """What was seen while training; without points if nothing was trained."""
     cost: records.Cost
     diagnostics: records.Diagnostics | None
     """None in records made before there were any, and of controllers."""
@@ -165,6 +169,7 @@ def changed_behaviour(record: records.Record, run: Run) -> str:
 
 def _outcome(record: records.Record, absolute: records.Assessment) -> Outcome:
     any_success = absolute.raw.get("any_success")
+    returns = absolute.raw.get("return")
     cpu = record.provenance.get("cpu_seconds")
     return Outcome(
         config=record.config,
@@ -172,9 +177,11 @@ def _outcome(record: records.Record, absolute: records.Assessment) -> Outcome:
         horizon=record.horizon,
         score=float(np.mean(absolute.raw[record.score])),
         any_success=None if any_success is None else float(np.mean(any_success)),
+        returns=None if returns is None else float(np.mean(returns)),
         episode=np.array(record.evaluation.episode),
         updates=np.array(record.evaluation.updates),
         curve=np.array(record.evaluation.mean[record.score]),
+        training=record.training,
         cost=record.cost,
         diagnostics=record.diagnostics,
         teamwork=record.teamwork,

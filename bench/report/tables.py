@@ -6,13 +6,15 @@ from pathlib import Path
 
 from bench import stats
 from bench.records import write_atomic
-from bench.report import diagnosed
+from bench.report import diagnosed, filmstrip, mechanism, teams
 from bench.report.aggregate import Overall, Row, counted, overall, rows
 from bench.report.claims import ledger
 from bench.report.curves import CURVES, letter, panels
-from bench.report.formats import Table, Value, shown, shown_rank, to_csv, to_tex
+from bench.report.discovery import discovery
+from bench.report.distance import distance
+from bench.report.formats import Table, Value, interval, shown, shown_rank, to_csv, to_tex
 from bench.report.load import KINDS, Results
-from bench.stats import Estimate
+from bench.report.sensitivity import sensitivity
 
 
 def build(results: Results, out_dir: Path) -> list[Path]:
@@ -33,6 +35,14 @@ def build(results: Results, out_dir: Path) -> list[Path]:
         "final.tex": to_tex([_final_tex(row) for row in table], notice),
         "costs.csv": to_csv(costs(table)),
         "costs.tex": to_tex([_shown(entry) for entry in costs(table)], notice),
+        "mechanism.csv": to_csv(mechanism.cells(table)),
+        "mechanism_runs.csv": to_csv(mechanism.runs(table)),
+        "discovery.csv": to_csv(discovery(table)),
+        "teamwork.csv": to_csv(teams.teamwork(table)),
+        "switches.csv": to_csv(teams.switches(table)),
+        "figure5.csv": to_csv(filmstrip.described(teams.example(table))),
+        "distance.csv": to_csv(distance(table)),
+        "sensitivity.csv": to_csv(sensitivity(table)),
         "diversity.csv": to_csv(diagnosed.diversity(table)),
         "layers.csv": to_csv(diagnosed.layers(table)),
         "claims.csv": to_csv(ledger(table)),
@@ -86,11 +96,11 @@ def _final(row: Row) -> dict[str, Value]:
         "expected": cell.expected,
         **{kind: cell.count(kind) for kind in KINDS},
         "metric": cell.outcomes[0].metric if cell.outcomes else None,
-        **_interval("iqm", row.score),
+        **interval("iqm", row.score),
         "mean": row.mean,
         "std": row.std,
         "any_success": row.any_success,
-        **_interval("normalised", row.normalised),
+        **interval("normalised", row.normalised),
         **_cost(row),
     }
 
@@ -134,7 +144,7 @@ def methods(standings: Overall) -> Table:
             "method": s.method,
             "rank_first": s.rank[0],
             "rank_last": s.rank[1],
-            **_interval("normalised", s.score),
+            **interval("normalised", s.score),
             "settings": standings.settings,
             "common_settings": standings.common,
             "runs": s.runs,
@@ -152,7 +162,7 @@ def improvements(standings: Overall) -> Table:
         {
             "method": a,
             "over": b,
-            **_interval("probability", p),
+            **interval("probability", p),
             "left_out": left_out[a],
             "over_left_out": left_out[b],
         }
@@ -197,14 +207,6 @@ def learning_curves(table: list[Row]) -> Table:
                 }
             )
     return entries
-
-
-def _interval(name: str, found: Estimate | None) -> dict[str, Value]:
-    return {
-        name: found.point if found else None,
-        f"{name}_lo": found.lo if found else None,
-        f"{name}_hi": found.hi if found else None,
-    }
 
 
 # -- for LaTeX -------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ DAMAGE = {
     "truncated": (lambda path: path.write_text(path.read_text()[:300]), "truncated"),
     "empty": (lambda path: path.write_text(""), "truncated"),
     "unsound": (lambda path: edit(path, final=None), "must have final"),
-    "without its score": (lambda path: edit(path, score="return"), "lacks the score"),
+    "without its score": (lambda path: edit(path, score="unknown"), "lacks the score"),
     "of another configuration": (stale_config, "gamma = 0.5 (now 0.95)"),
     "of other behaviour": (
         lambda path: edit(
