@@ -14,6 +14,7 @@ import os
 import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import UnionType
 from typing import Annotated, Any, TypeVar, get_args
 
 import yaml
@@ -205,6 +206,8 @@ def _keys_at(model: Any, location: Sequence[str | int]) -> list[str]:
             model = model.model_fields[str(step)].annotation
         else:  # an item of list[X] or dict[_, X]
             model = get_args(model)[-1]
+        if isinstance(model, UnionType):  # X | None
+            model = get_args(model)[0]
     return list(model.model_fields)
 
 

@@ -259,6 +259,7 @@ CONTRADICTIONS: dict[str, Any] = {
     "more than a float holds": lambda v: v["absolute"]["raw"].update(return_=[1e300]),
     "a negative count": lambda v: v["cost"].update(trained_parameters=-1),
     "a count beyond 64 bits": lambda v: v["cost"].update(flops_per_update=10**30),
+    "an unknown key in a block that may be missing": lambda v: v["absolute"].update({"": None}),
     "no horizon": lambda v: v.update(horizon=0),
     "no episode": lambda v: v["final"]["raw"].update({v["score"]: []}),
 }
