@@ -141,8 +141,9 @@ def parser() -> Parser:
     verify.add_argument("--seed", type=int, default=0, help="of the draw (default: 0)")
     verify.add_argument("--json", action="store_true", help="print JSON")
 
-    for name in ("tables", "figures", "leaderboard", "paper"):
-        command = commands.add_parser(name, help=f"build the {name} of a grid from its records")
+    for name in ("tables", "figures", "leaderboard", "paper", "crate"):
+        what = "RO-Crate metadata" if name == "crate" else name
+        command = commands.add_parser(name, help=f"build the {what} of a grid from its records")
         command.add_argument("--grid", type=Path, required=True, help="grid file")
         command.add_argument("--results", type=Path, default=RESULTS, help="results folder")
     return top

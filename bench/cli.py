@@ -207,8 +207,8 @@ def _watch(options: argparse.Namespace) -> None:
 
 def _methods(options: argparse.Namespace) -> None:
     sizes = _plain(options.agents), _plain(options.hidden)
-    for name in load_methods():  # what is wrong with a size is found before torch is imported
-        resolve({"method": name, "agents": sizes[0], "hidden": sizes[1]}, where="methods")
+    # What is wrong with a size is found before torch is imported.
+    resolve({"agents": sizes[0], "hidden": sizes[1]}, where="methods")
     import torch
 
     from bench.costs import costs
@@ -216,12 +216,17 @@ def _methods(options: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     rows: list[dict[str, Any]] = []
     for name, entry in load_methods().items():
+        try:
+            counted = costs(name, *sizes)
+        except RequestError as error:
+            print(f"{name} is left out: {error}", file=sys.stderr)
+            continue
         parts = {
             "method": name,
             "algorithm": entry.algorithm.rpartition(":")[2],
             "scheme": (entry.scheme or "-").rpartition(":")[2],
         }
-        rows.append({**parts, **costs(name, *sizes), "summary": entry.summary})
+        rows.append({**parts, **counted, "summary": entry.summary})
     if options.out:
         from bench.costs.output import write
 
@@ -361,7 +366,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "faults": _faults,
     "doctor": _doctor,
     "verify": _verify,
-    **dict.fromkeys(("tables", "figures", "leaderboard", "paper"), _report),
+    **dict.fromkeys(("tables", "figures", "leaderboard", "paper", "crate"), _report),
 }
 
 if __name__ == "__main__":

@@ -55,11 +55,12 @@ class RunConfig(Strict):
     method: Name = "ps-maddpg"
     """Named method of config/methods.yaml, or the import path MODULE:NAME of a method entry."""
     task: Name = "coop-nav"
-    """Task: coop-nav, roles, specialisation, synchronisation, or pettingzoo:MODULE for any
-    PettingZoo parallel environment."""
+    """Task: coop-nav, roles, specialisation, synchronisation, climbing, penalty, or
+    pettingzoo:MODULE for any PettingZoo parallel environment."""
     task_options: dict[str, Any] = {}
     """Options of the task (coop-nav: dynamics, radius, horizon, targets, collisions, start; roles:
-    also split; the matrix games: horizon; else the environment's own keyword arguments)."""
+    also split; the repeated games: horizon; penalty: penalty; else the environment's own
+    keyword arguments)."""
     agents: Positive = 3
     """Number of agents N (and of targets, or moves)."""
     reward: Name = "group-goal"
@@ -296,12 +297,16 @@ def resolve(*layers: Mapping[str, Any], where: str = "request") -> RunConfig:
         fallback["reward"] = next(iter(rewards))
     config = validate(RunConfig, {**fallback, **entry.settings, **merged}, where)
     family = registry.family(config.task)
+    moves = None
     if family in registry.TASK_OPTIONS:
         model = registry.load(registry.TASK_OPTIONS[family])
         options = validate(model, config.task_options, f"{where}: task_options of {family}")
         config = config.model_copy(update={"task_options": _dump(options)})
-    if entry.scheme and (model := registry.options_model(entry.scheme)) is not None:
-        validate(model, entry.scheme_options, f"{where}: scheme_options of method '{name}'")
+        moves = options.moves(config.agents)
+    try:
+        check_options(entry, config.agents, moves)
+    except RequestError as error:
+        raise RequestError(f"{where}: method '{name}': {error}") from error
     if config.sampler not in entry.samplers:
         raise RequestError(
             f"{where}: method '{name}' does not support sampler '{config.sampler}'; "
@@ -319,6 +324,20 @@ def _dump(options: BaseModel) -> dict[str, Any]:
         if getattr(options, name) == fields[name].default
     }
     return options.model_dump(mode="json", exclude=neutral)
+
+
+def check_options(entry: MethodEntry, agents: int, moves: int | None) -> None:
+    """Check a method's options, and whether its algorithm can serve the world, without torch.
+
+    Raises:
+        RequestError: naming the first wrong option, or saying why the world is refused.
+    """
+    if entry.scheme and (model := registry.options_model(entry.scheme)) is not None:
+        validate(model, entry.scheme_options, "scheme_options")
+    if (model := registry.options_model(entry.algorithm)) is not None:
+        options = validate(model, entry.algorithm_options, "algorithm_options")
+        if moves is not None and hasattr(options, "check_world"):
+            options.check_world(agents, moves)
 
 
 def behaviour(config: RunConfig) -> dict[str, str]:

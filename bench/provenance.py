@@ -18,14 +18,9 @@ import torch
 
 PACKAGES = ("torch", "numpy", "scipy", "safetensors", "pettingzoo", "mpe2")
 NOT_TRAINING = {
-    "report",
-    "cli.py",
-    "arguments.py",
-    "stats.py",
-    "watch.py",
-    "scene.py",
-    "speed",
-    "faults",
+    *("report", "speed", "faults", "costs", "conformance"),
+    *("cli.py", "arguments.py", "demand.py", "doctor.py", "verify.py"),
+    *("stats.py", "watch.py", "scene.py"),
 }
 """Parts of bench/ that training does not import."""
 
