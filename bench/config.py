@@ -11,8 +11,10 @@ import functools
 import hashlib
 import json
 import os
+import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import UnionType
 from typing import Annotated, Any, TypeVar, get_args
 
 import yaml
@@ -192,7 +194,8 @@ def validate(model: type[ModelT], values: Any, where: str) -> ModelT:
             reason = f"unknown key '{key}'; {nearest(str(last), _keys_at(model, parents))}"
         else:
             message = first["msg"].removeprefix("Value error, ")
-            reason = f"{key} = {first['input']!r}: {message}" if key else message
+            # Shortened: YAML's aliases make small files with enormous values.
+            reason = f"{key} = {reprlib.repr(first['input'])}: {message}" if key else message
         raise RequestError(f"{where}: {reason}") from error
 
 
@@ -203,6 +206,8 @@ def _keys_at(model: Any, location: Sequence[str | int]) -> list[str]:
             model = model.model_fields[str(step)].annotation
         else:  # an item of list[X] or dict[_, X]
             model = get_args(model)[-1]
+        if isinstance(model, UnionType):  # X | None
+            model = get_args(model)[0]
     return list(model.model_fields)
 
 
@@ -216,7 +221,7 @@ def read_yaml(path: Path) -> Any:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise RequestError(f"cannot read {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # 2001-99-99 is a ValueError
         raise RequestError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
 
 

@@ -130,6 +130,23 @@ def test_what_is_trained_is_not_trained_again(
     assert trained.stat().st_mtime_ns == stamp
 
 
+def test_checkpoints_that_outlived_their_run_are_removed(tmp_path: Path) -> None:
+    """Those of a process that was killed between writing its records and ending."""
+    flags = [*FAST, "--replicas=2", f"--results={tmp_path}"]
+    assert main(["train", *flags]) == 0
+    lock = next(tmp_path.rglob("checkpoints/**/seed1.lock"))
+    names = [
+        f"{fleet}.safetensors{ending}"
+        for fleet in ("seed0-x2", "seed0", "seed1")
+        for ending in ("", ".before", ".next")
+    ]
+    for name in (*names, "seed10.safetensors"):
+        lock.with_name(name).touch()
+    assert main(["train", *flags]) == 0
+    left = {path.name for path in lock.parent.iterdir()}
+    assert left == {"seed0.lock", "seed1.lock", "seed10.safetensors"}
+
+
 def test_a_truncated_record_is_trained_again(
     trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -55,10 +55,6 @@ class FromTheHost(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def deterministic_part(record: Record) -> str:
-    return records.to_json(record.model_copy(update={"provenance": {}}))
-
-
 @pytest.mark.parametrize("method", ["ps-maddpg", "iql"])
 def test_replicas_of_any_reward_and_sampler_give_the_bytes_of_the_run_alone(method: str) -> None:
     configs = mixed(method=method)
@@ -66,7 +62,7 @@ def test_replicas_of_any_reward_and_sampler_give_the_bytes_of_the_run_alone(meth
     for config, outcome in zip(configs, together, strict=True):
         alone = train([config], torch.device("cpu"))[0]
         assert outcome.record.config == config
-        assert deterministic_part(outcome.record) == deterministic_part(alone.record)
+        assert records.deterministic(outcome.record) == records.deterministic(alone.record)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +75,7 @@ def test_the_second_of_two_replicas_gives_the_bytes_of_the_run_alone(method: str
     configs = [tiny(method=method, seed=seed, **values) for seed in range(2)]
     fleet = train(configs, torch.device("cpu"))
     alone = train(configs[1:], torch.device("cpu"))
-    assert deterministic_part(fleet[1].record) == deterministic_part(alone[0].record)
+    assert deterministic(fleet[1].record) == deterministic(alone[0].record)
     for name, tensor in alone[0].policy.items():
         assert torch.equal(fleet[1].policy[name], tensor), name
 

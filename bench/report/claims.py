@@ -17,9 +17,9 @@ from pydantic import Field, model_validator
 from bench import stats
 from bench.config import Fraction, Name, Positive, Strict, claims_file, read_yaml, validate
 from bench.grid import Label
-from bench.report.aggregate import Row
+from bench.report.aggregate import Row, counted
 from bench.report.curves import CURVES, letter
-from bench.report.formats import Table
+from bench.report.formats import Table, Value
 from bench.report.load import Outcome
 from bench.stats import Estimate
 
@@ -131,14 +131,30 @@ def ledger(table: list[Row]) -> Table:
                             "agents": agents,
                             "verdict": verdict,
                             "ground": ground,
-                            "runs": len(row.cell.outcomes),
-                            "expected": row.cell.expected,
+                            **counted([row.cell]),
                             "records": (
                                 f"{experiment}/{claim.method}/{reward}-{sampler}/n{agents}"
                             ),
                         }
                     )
     return entries
+
+
+def glance(entries: Table) -> Table:
+    """Put the verdicts of a ledger side by side: a column `N = n` per number of agents.
+
+    A line per claim, experiment and curve; the verdict is `no runs` where there is none, and empty
+    where nothing is asked.
+    """
+    agents = sorted({int(str(entry["agents"])) for entry in entries})
+    lines: dict[tuple[Value, ...], dict[str, Value]] = {}
+    for entry in entries:
+        what = {name: entry[name] for name in ("claim", "experiment", "curve")}
+        line = lines.setdefault(
+            tuple(what.values()), {**what, **dict.fromkeys((f"N = {N}" for N in agents), "")}
+        )
+        line[f"N = {entry['agents']}"] = entry["verdict"] if entry["runs"] else "no runs"
+    return list(lines.values())
 
 
 def _judge(case: Case) -> Finding:
