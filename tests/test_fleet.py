@@ -75,7 +75,7 @@ def test_the_second_of_two_replicas_gives_the_bytes_of_the_run_alone(method: str
     configs = [tiny(method=method, seed=seed, **values) for seed in range(2)]
     fleet = train(configs, torch.device("cpu"))
     alone = train(configs[1:], torch.device("cpu"))
-    assert deterministic(fleet[1].record) == deterministic(alone[0].record)
+    assert records.deterministic(fleet[1].record) == records.deterministic(alone[0].record)
     for name, tensor in alone[0].policy.items():
         assert torch.equal(fleet[1].policy[name], tensor), name
 
