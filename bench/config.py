@@ -106,6 +106,14 @@ class RunConfig(Strict):
     per_beta: Fraction = 0.4
     """Prioritized replay: exponent of the importance weight at the start, rising to 1."""
 
+    hindsight_share: Fraction = 0.5
+    """Hindsight: share of the transitions that get another goal."""
+    hindsight_next: Fraction = 0.2
+    """Hindsight: share of those whose goal is what the transition reached itself; for the others
+    it is what any later state of the episode reached."""
+    hindsight_jitter: Noise = 0.05
+    """Hindsight: largest error of each number of a goal; keep it below radius / sqrt(2)."""
+
     evaluations: Annotated[int, Field(ge=2)] = 31
     """Evaluation points, the first before training and the last after it, evenly spaced."""
     evaluation_episodes: Positive = 32
@@ -146,7 +154,11 @@ class RunConfig(Strict):
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
-ADDED_LATER: Mapping[str, Any] = {}
+ADDED_LATER: Mapping[str, Any] = {
+    "hindsight_share": 0.5,
+    "hindsight_next": 0.2,
+    "hindsight_jitter": 0.05,
+}
 """Fields added after the first records were made, with the value, also their default, that means
 what was done before: at that value they are not hashed, so that old records stay good."""
 
@@ -166,7 +178,7 @@ class MethodEntry(Strict):
     """Keyword options of the scheme."""
     actions: str = "continuous"
     """Action space that the method acts in: continuous or discrete."""
-    samplers: list[str] = ["uniform", "prioritized"]
+    samplers: list[str] = list(registry.SAMPLERS)
     """Samplers that the method supports; a grid that asks for another is refused."""
     settings: dict[str, Any] = {}
     """RunConfig values tuned for this method."""

@@ -18,7 +18,17 @@ from torch.utils.flop_counter import FlopCounterMode
 from bench import registry
 from bench.config import FREE, MethodEntry, RunConfig, method_entry
 from bench.errors import RequestError
-from bench.interfaces import Algorithm, Batch, Sampler, SchemeFactory, Spec, Task
+from bench.interfaces import (
+    Algorithm,
+    Batch,
+    GoalTask,
+    Relabelling,
+    Sampler,
+    SchemeFactory,
+    Spec,
+    Task,
+    Transitions,
+)
 from bench.random import Random
 from bench.records import Cost
 from bench.replay.mixed import Mixed
@@ -64,6 +74,7 @@ def make_spec(config: RunConfig, task: Task, replicas: int, device: torch.device
         discrete=task.discrete,
         device=device,
         features=getattr(task, "features", None),
+        entities=getattr(task, "entities", None),
     )
 
 
@@ -115,11 +126,32 @@ class Fleet:
             device,
             terminates=self.task.terminated(probe) is not None,
         )
-        samplers = []
+        samplers: list[tuple[slice, Sampler]] = []
         for name, part in _slices([c.sampler for c in configs]):
             build = registry.load(registry.look_up(registry.SAMPLERS, "sampler", name))
             samplers.append((part, build(self.replay, config, part)))
+            if isinstance(samplers[-1][1], Relabelling) and not isinstance(self.task, GoalTask):
+                raise RequestError(f"sampler '{name}': task '{config.task}' has no goals to change")
         self.sampler: Sampler = samplers[0][1] if len(samplers) == 1 else Mixed(samplers)
+        self._relabelling = [
+            (part, sampler) for part, sampler in samplers if isinstance(sampler, Relabelling)
+        ]
+
+    def relabel(self, random: Random, indices: Tensor) -> Transitions | tuple[()]:
+        """Return the transitions at indices [R, B] as samplers relabel them; () where none does."""
+        if not self._relabelling:
+            return ()
+        drawn = self.replay.transitions(indices)
+        assert isinstance(self.task, GoalTask)
+        for part, sampler in self._relabelling:
+            state, action, following = drawn
+            own = state[part], action[part], following[part]
+            changed = sampler.relabel(self.task, random.part(part), indices[part], own)
+            if len(indices) == len(changed[0]):
+                return changed
+            for whole, new in zip(drawn, changed, strict=True):
+                whole[part] = new
+        return drawn
 
     def reward(self, state: Tensor, next_state: Tensor) -> Tensor:
         """Reward every replica's transitions as its own run does: [R, ..., N]."""

@@ -66,6 +66,22 @@ class Task(Protocol):
         ...
 
 
+@runtime_checkable
+class GoalTask(Protocol):
+    """What a task may have besides, so that the goal of a stored episode can be another one."""
+
+    def achieved(self, state: Tensor, chance: Tensor) -> Tensor:
+        """Return a goal that states [..., S] meet, as numbers [..., X] that each may err a little.
+
+        Where there are several, chance [..., N], uniform in [0, 1), says which.
+        """
+        ...
+
+    def with_goal(self, state: Tensor, goal: Tensor) -> Tensor:
+        """Return states [..., S] with the goal [..., X] in place of theirs."""
+        ...
+
+
 @dataclass(frozen=True)
 class Batch:
     """Transitions for one update."""
@@ -98,6 +114,10 @@ class Spec:
     features: Tensor | None = None
     """[N, F] what the task says of its agents' roles, the same in every episode; None if nothing.
     It comes from the task's attribute `features`, if it has one."""
+    entities: Sequence[tuple[int, int]] | None = None
+    """What an observation lists after what is the agent's own: the number and the width of each
+    kind of entity, whose first two numbers are its relative position; None if nothing.  It comes
+    from the task's attribute `entities`, if it has one."""
 
 
 class Algorithm(Protocol):
@@ -233,4 +253,19 @@ class Sampler(Protocol):
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Restore what `state` returned."""
+        ...
+
+
+Transitions = tuple[Tensor, Tensor, Tensor]
+"""States [R, B, S], actions [R, B, N, A] and next states [R, B, S]."""
+
+
+@runtime_checkable
+class Relabelling(Protocol):
+    """What a sampler may have besides: a say in what the transitions that it drew are about."""
+
+    def relabel(
+        self, task: GoalTask, random: Random, indices: Tensor, drawn: Transitions
+    ) -> Transitions:
+        """Return other transitions in place of those drawn at indices [R, B]."""
         ...

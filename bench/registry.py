@@ -66,6 +66,8 @@ REWARDS: Mapping[str, Mapping[str, str]] = {
 SAMPLERS: Mapping[str, str] = {
     "uniform": "bench.replay.uniform:Uniform",
     "prioritized": "bench.replay.prioritized:Prioritized",
+    "hindsight": "bench.replay.hindsight:Hindsight",
+    "hindsight-prioritized": "bench.replay.hindsight:HindsightPrioritized",
 }
 
 LOOP = "bench.train:train"

@@ -158,20 +158,23 @@ class Run:
         fleet, config = self._fleet, self._fleet.config
         progress = self._updates * config.steps_per_update / (config.episodes * fleet.task.horizon)
         indices, weight = fleet.sampler.sample(random, progress)
-        td_errors, metrics, reward = self._learn_from(indices, weight)
+        relabelled = fleet.relabel(random.fold("relabel"), indices)
+        td_errors, metrics, reward = self._learn_from(indices, weight, *relabelled)
         fleet.sampler.update(indices, td_errors)
         self._updates += 1
         self._learned.append((metrics, reward))
 
     def _update(
-        self, indices: Tensor, weight: Tensor
+        self, indices: Tensor, weight: Tensor, *relabelled: Tensor
     ) -> tuple[Tensor, Mapping[str, Tensor], Tensor]:
         """Recompute observations and rewards of the stored states, and learn from them.
+
+        Relabelled transitions take the place of those stored.
 
         Never looks at a number, so that an accelerator need not wait for the host.
         """
         fleet = self._fleet
-        state, action, next_state = fleet.replay.transitions(indices)
+        state, action, next_state = relabelled or fleet.replay.transitions(indices)
         reward = fleet.reward(state, next_state)
         batch = Batch(
             observation=fleet.task.observe(state),

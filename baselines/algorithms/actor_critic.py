@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from baselines.algorithms.losses import td_target, weighted_square_gradient
+from baselines.algorithms.losses import bound_returns, td_target, weighted_square_gradient
+from baselines.critics.deep_set import DeepSet
 from baselines.mlp import mlp, pull_back, pull_back_own
 from baselines.networks import Acting, Learner, parameter_counts
 from baselines.sharing.independent import Independent
+from baselines.symmetry.nearest import nearest_first
 from bench.errors import RequestError
 from bench.interfaces import Batch, SchemeFactory, Spec, Weights
 from bench.random import Random
@@ -28,10 +31,14 @@ class ActorCritic:
         random: source of the initial parameters.
         critic: `local` gives agent i a critic Q_i(o_i, a_i) (independent DDPG); `per-agent` a
             critic Q_i(o, a) of all observations and actions, on its own reward (vanilla MADDPG);
-            `one` is a single Q(o, a) for the team, on the mean reward (parameter-shared MADDPG).
+            `one` is a single Q(o, a) for the team, on the mean reward (parameter-shared MADDPG);
+            `deep-set` is one that does not know the agents apart.
         gradient: `own` differentiates agent i's value through its own action only, the others
             being the stored ones (Lowe et al. 2017, eq. 6); `joint` puts every agent's current
             action into the critic and differentiates through all of them at once.
+        nearest_first: who sees the entities of an observation in the order of their distance.
+        reward_range: the least and the largest reward there is; target values are then kept to the
+            returns that are possible, reward / (1 - gamma).
 
     Raises:
         RequestError: for an option without meaning, or discrete actions.
@@ -45,24 +52,34 @@ class ActorCritic:
         make_scheme: SchemeFactory,
         random: Random,
         *,
-        critic: Literal["local", "per-agent", "one"] = "one",
+        critic: Literal["local", "per-agent", "one", "deep-set"] = "one",
         gradient: Literal["own", "joint"] = "own",
+        nearest_first: Literal["nobody", "critics", "all"] = "nobody",
+        reward_range: Sequence[float] | None = None,
     ) -> None:
-        if critic not in ("local", "per-agent", "one"):
-            raise RequestError(f"critic = {critic!r}; choose local, per-agent or one")
-        if gradient not in ("own", "joint") or (gradient == "joint" and critic == "local"):
-            raise RequestError(f"gradient = {gradient!r} with critic = {critic!r}; choose own")
+        if critic not in ("local", "per-agent", "one", "deep-set"):
+            raise RequestError(f"critic = {critic!r}; choose local, per-agent, one or deep-set")
+        only = {"local": "own", "deep-set": "joint"}.get(critic, gradient)
+        if gradient not in ("own", "joint") or gradient != only:
+            raise RequestError(f"gradient = {gradient!r} with critic = {critic!r}; choose {only}")
+        if nearest_first not in ("nobody", "critics", "all"):
+            raise RequestError(f"nearest_first = {nearest_first!r}; choose nobody, critics or all")
+        if nearest_first != "nobody" and spec.entities is None:
+            raise RequestError(f"nearest_first: {spec.config.task} says of no entities it lists")
         if spec.discrete:
             raise RequestError("deterministic actor-critics need actions: continuous")
         c, N, O, A = spec.config, spec.agents, spec.observation_size, spec.action_size  # noqa: E741
         self._agents, self._actions = N, A
         self._gamma, self._penalty = c.gamma, c.action_penalty
         self._critics, self._gradient = critic, gradient
+        self._sorted, self._entities = nearest_first, spec.entities or ()
+        self._range = reward_range
         seen = O + A if critic == "local" else N * (O + A)
         self._actor_scheme = make_scheme([O, *c.hidden, A], N)
+        self._set = DeepSet(O + A, c.hidden) if critic == "deep-set" else None
         self._critic_scheme = Independent([seen, *c.hidden, 1], 1 if critic == "one" else N)
         actor = self._actor_scheme.init(random.fold("actor"))
-        value = self._critic_scheme.init(random.fold("critic"))
+        value = (self._set or self._critic_scheme).init(random.fold("critic"))
         self._actor = Learner(actor, c.actor_lr, c.grad_clip, c.tau, self._actor_scheme)
         self._acting = Acting(self._actor_scheme, self._actor.online)
         self._critic = Learner(value, c.critic_lr, c.grad_clip, c.tau)
@@ -70,8 +87,10 @@ class ActorCritic:
     @torch.no_grad()
     def act(self, observation: Tensor, noise: float = 0.0, random: Random | None = None) -> Tensor:
         """Map [R, E, N, O] to actions [R, E, N, A], plus Gaussian noise while training."""
-        layers = self._acting.layers()
-        action = torch.tanh_(mlp(layers, observation.transpose(1, 2))).transpose(1, 2)
+        seen = observation.transpose(1, 2)
+        if self._sorted == "all":
+            seen = nearest_first(seen, self._entities)
+        action = torch.tanh_(mlp(self._acting.layers(), seen)).transpose(1, 2)
         if noise and random is not None:
             action = (action + noise * random.normal(*action.shape[1:])).clamp_(-1, 1)
         return action
@@ -82,10 +101,12 @@ class ActorCritic:
 
     def update(self, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
         """One step of the critics on the TD error, then one of the actors on the critics."""
+        seen = self._in_order(batch)
+        acted = seen if self._sorted == "all" else batch
         # What the critics see of the stored transitions: [R, G, B, in].
-        stored = self._critic_input(batch.observation.transpose(1, 2), batch.action.transpose(1, 2))
-        td, critic_norm = self._learn_values(batch, stored)
-        actor_norm = self._learn_actions(batch, stored)
+        stored = self._critic_input(seen.observation.transpose(1, 2), batch.action.transpose(1, 2))
+        td, critic_norm = self._learn_values(seen, acted.next_observation, stored)
+        actor_norm = self._learn_actions(seen, acted.observation, stored)
         self._actor.hear(batch.reward.mean((1, 2)))
         self._critic.track()
         self._actor.track()
@@ -96,24 +117,44 @@ class ActorCritic:
             "actor_gradient_norm": actor_norm,
         }
 
-    def _learn_values(self, batch: Batch, stored: Tensor) -> tuple[Tensor, Tensor]:
+    def _in_order(self, batch: Batch) -> Batch:
+        """Return the batch as the critics see it."""
+        if self._sorted == "nobody":
+            return batch
+        first, then = (
+            nearest_first(observation.transpose(1, 2), self._entities).transpose(1, 2)
+            for observation in (batch.observation, batch.next_observation)
+        )
+        return replace(batch, observation=first, next_observation=then)
+
+    def _values(self, parameters: Mapping[str, Tensor], seen: Tensor) -> Tensor:
+        """Evaluate what the critics see: [R, G, B, 1]."""
+        if self._set is not None:
+            return self._set.value(parameters, seen)
+        return mlp(self._critic_scheme.weights(parameters), seen)
+
+    def _learn_values(
+        self, batch: Batch, acted_on: Tensor, stored: Tensor
+    ) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
             layers = self._actor_scheme.weights(self._actor.target)
-            action = torch.tanh_(mlp(layers, batch.next_observation.transpose(1, 2)))
+            action = torch.tanh_(mlp(layers, acted_on.transpose(1, 2)))
             next_input = self._critic_input(batch.next_observation.transpose(1, 2), action)
-            q_t = mlp(self._critic_scheme.weights(self._critic.target), next_input).squeeze(-1)
+            q_t = self._values(self._critic.target, next_input).squeeze(-1)
             reward = batch.reward.transpose(1, 2)
-            if self._critics == "one":
+            if self._critics in ("one", "deep-set"):
                 reward = reward.mean(1, keepdim=True)
             target = td_target(reward, q_t, self._gamma, batch.terminated)
-        q_tm1 = mlp(self._critic_layers(), stored)
+            if self._range is not None:
+                bound_returns(target, self._range, self._gamma)
+        q_tm1 = self._values(self._critic.online.views, stored)
         td = q_tm1.detach().squeeze(-1) - target
         gradient = weighted_square_gradient(td, batch.weight)
         return td, self._critic.descend(q_tm1, gradient.unsqueeze(-1))
 
-    def _learn_actions(self, batch: Batch, stored: Tensor) -> Tensor:
+    def _learn_actions(self, batch: Batch, acted_on: Tensor, stored: Tensor) -> Tensor:
         """Descend on penalty * mean of logit^2 - mean of Q, a mean over the batch per network."""
-        logits = mlp(self.layers(), batch.observation.transpose(1, 2))
+        logits = mlp(self.layers(), acted_on.transpose(1, 2))
         B, A = logits.shape[2:]
         with torch.no_grad():
             action = torch.tanh(logits)
@@ -128,7 +169,14 @@ class ActorCritic:
     @torch.no_grad()
     def _value_gradient(self, batch: Batch, stored: Tensor, action: Tensor) -> Tensor:
         """Differentiate the sum of the critics' values by the actors' actions: [R, N, B, A]."""
-        critic, (R, N, B, A) = self._critic_layers(), action.shape
+        R, N, B, A = action.shape
+        if self._set is not None:
+            frozen = {name: value.detach() for name, value in self._critic.online.views.items()}
+            joint = self._critic_input(batch.observation.transpose(1, 2), action)
+            with torch.enable_grad():
+                total = self._set.value(frozen, joint.requires_grad_()).sum()
+            return torch.autograd.grad(total, joint)[0][..., -A:]
+        critic = self._critic_layers()
         if self._critics == "local" or self._gradient == "joint":
             joint = self._critic_input(batch.observation.transpose(1, 2), action)
             slope = pull_back(critic, joint, joint.new_ones(*joint.shape[:3], 1))
@@ -155,6 +203,8 @@ class ActorCritic:
         parts = (observation.mT, action.mT)
         if self._critics == "local":
             return torch.cat(parts, 2).mT
+        if self._critics == "deep-set":
+            return torch.cat([part.transpose(1, 2) for part in parts], 1).transpose(1, 2).mT
         joint = torch.cat([part.flatten(1, 2) for part in parts], 1).mT.unsqueeze(1)
         return joint if self._critics == "one" else joint.expand(-1, self._agents, -1, -1)
 

@@ -71,6 +71,8 @@ class CoopNav:
         self._reward = reward
         self.state_size = 6 * agents
         self.observation_size = 4 + 2 * agents + 2 * (agents - 1)
+        self.entities = ((agents, 2), (agents - 1, 2))
+        """The number and the width of what an observation lists: targets, and other agents."""
         self.action_size = len(MOVES) if discrete else 2
 
     @classmethod
@@ -173,6 +175,24 @@ class CoopNav:
 
     def terminated(self, state: Tensor) -> None:
         """Return None: success does not end an episode, and the horizon is a time limit."""
+
+    # -- goals -------------------------------------------------------------------------------------
+
+    def achieved(self, state: Tensor, chance: Tensor) -> Tensor:
+        """Return targets [..., 2 N] that are where the agents are, in an order by chance [..., N].
+
+        Moved by less than the radius, they are still covered.
+        """
+        order = self._cast_by(chance).unsqueeze(-1).expand(*chance.shape, 2)
+        return self.positions(state).gather(-2, order).flatten(-2)
+
+    def _cast_by(self, chance: Tensor) -> Tensor:
+        """Draw which agent each target is for: chance [..., N] -> [..., N]."""
+        return chance.argsort(-1)
+
+    def with_goal(self, state: Tensor, goal: Tensor) -> Tensor:
+        """Return states [..., S] with the targets [..., 2 N]."""
+        return torch.cat([state[..., : 4 * self.agents], goal], -1)
 
     # -- what rewards and metrics are made of ------------------------------------------------------
 
