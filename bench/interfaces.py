@@ -81,6 +81,25 @@ class GoalTask(Protocol):
         """Return states [..., S] with the goal [..., X] in place of theirs."""
         ...
 
+    def approach(self, state: Tensor, left: Tensor) -> Tensor:
+        """Return states [..., S] whose agents have only a share of their way to the goal left.
+
+        The shares `left` [..., N] are in [0, 1]; at 1 an agent is where it was, to the bit.
+        """
+        ...
+
+
+@runtime_checkable
+class Exchangeable(Protocol):
+    """What a task may have besides, if its agents and targets may differ in their places only."""
+
+    exchangeable: bool
+    """Whether they do."""
+
+    def reorder(self, state: Tensor, agents: Tensor, targets: Tensor) -> Tensor:
+        """List agents and targets of states [..., S] in other orders, each [..., N]."""
+        ...
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -114,6 +133,8 @@ class Spec:
     features: Tensor | None = None
     """[N, F] what the task says of its agents' roles, the same in every episode; None if nothing.
     It comes from the task's attribute `features`, if it has one."""
+    updates: int = 1
+    """How many updates training has."""
     entities: Sequence[tuple[int, int]] | None = None
     """What an observation lists after what is the agent's own: the number and the width of each
     kind of entity, whose first two numbers are its relative position; None if nothing.  It comes
@@ -249,6 +270,43 @@ class Sampler(Protocol):
 
     def state(self) -> Mapping[str, Tensor]:
         """Return every tensor that sampling depends on."""
+        ...
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Restore what `state` returned."""
+        ...
+
+
+@runtime_checkable
+class Listening(Protocol):
+    """What a sampler may have besides: an ear for how episodes went."""
+
+    def ended(self, slots: slice, reward: Tensor) -> None:
+        """Hear of the team's rewards [R, E, T] in the E slots that have just been filled."""
+        ...
+
+
+class Curriculum(Protocol):
+    """Easier training at first, for each replica until it succeeds.
+
+    Built as ``Curriculum(config, replicas, device)``; at its last stage training is the task's own,
+    to the bit.
+    """
+
+    def start(self, task: Task, state: Tensor) -> Tensor:
+        """Return what training episodes start from in place of the states [R, E, S] drawn."""
+        ...
+
+    def rewarding(self, task: Task, replicas: slice) -> Task:
+        """Return the task whose rewards some replicas train on; it follows the stage."""
+        ...
+
+    def ended(self, reward: Tensor) -> None:
+        """Hear of the team's rewards [R, E, T] in E training episodes."""
+        ...
+
+    def state(self) -> Mapping[str, Tensor]:
+        """Return every tensor that it depends on."""
         ...
 
     def load(self, state: Mapping[str, Tensor]) -> None:

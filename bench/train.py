@@ -126,7 +126,7 @@ class Run:
         task, replay, sampler = fleet.task, fleet.replay, fleet.sampler
         random = fleet.random.fold("episodes").fold(self._group)
         noise = self._noise()
-        state = task.reset(random.fold("reset"), config.parallel)
+        state = fleet.start(random.fold("reset"))
         replay.begin(state)
         sampler.evict(replay.running)
         due = (self._group + 1) * task.horizon * config.parallel // config.steps_per_update
@@ -175,7 +175,7 @@ class Run:
         """
         fleet = self._fleet
         state, action, next_state = relabelled or fleet.replay.transitions(indices)
-        reward = fleet.reward(state, next_state)
+        reward = fleet.training_reward(state, next_state)
         batch = Batch(
             observation=fleet.task.observe(state),
             action=action,
@@ -193,7 +193,8 @@ class Run:
         fleet, config = self._fleet, self._fleet.config
         task, replay = fleet.task, fleet.replay
         states = replay.running_states()
-        reward = fleet.reward(states[:, :, :-1], states[:, :, 1:]).mean(-1)
+        reward = fleet.training_reward(states[:, :, :-1], states[:, :, 1:]).mean(-1)
+        fleet.ended(reward)
         self._rewarded[:, replay.running_slots] = (reward > 0).float().sum(2)
         counted = task.metrics(states[:, :, 1:])
         totals = task.episode_metrics({name: value.sum(2) for name, value in counted.items()})

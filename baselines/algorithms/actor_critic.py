@@ -80,9 +80,10 @@ class ActorCritic:
         self._critic_scheme = Independent([seen, *c.hidden, 1], 1 if critic == "one" else N)
         actor = self._actor_scheme.init(random.fold("actor"))
         value = (self._set or self._critic_scheme).init(random.fold("critic"))
-        self._actor = Learner(actor, c.actor_lr, c.grad_clip, c.tau, self._actor_scheme)
+        fall = c.lr_end, spec.updates
+        self._actor = Learner(actor, c.actor_lr, c.grad_clip, c.tau, self._actor_scheme, fall)
         self._acting = Acting(self._actor_scheme, self._actor.online)
-        self._critic = Learner(value, c.critic_lr, c.grad_clip, c.tau)
+        self._critic = Learner(value, c.critic_lr, c.grad_clip, c.tau, None, fall)
 
     @torch.no_grad()
     def act(self, observation: Tensor, noise: float = 0.0, random: Random | None = None) -> Tensor:

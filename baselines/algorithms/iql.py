@@ -42,7 +42,8 @@ class IQL:
         sizes = [spec.observation_size, *c.hidden, spec.action_size]
         self._scheme = make_scheme(sizes, spec.agents)
         values = self._scheme.init(random.fold("q"))
-        self._q = Learner(values, c.actor_lr, c.grad_clip, c.tau, self._scheme)
+        fall = c.lr_end, spec.updates
+        self._q = Learner(values, c.actor_lr, c.grad_clip, c.tau, self._scheme, fall)
         self._acting = Acting(self._scheme, self._q.online)
 
     def _values(self, parameters: Mapping[str, Tensor], observation: Tensor) -> Tensor:

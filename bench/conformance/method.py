@@ -28,7 +28,8 @@ def spec_of(entry: MethodEntry, replicas: int = R, features: Tensor | None = Non
     discrete = entry.actions == "discrete"
     device = torch.device("cpu")
     ends = SIZES[0], SIZES[-1]
-    return Spec(config, replicas, N, *ends, discrete, device, features, ENTITIES)
+    world = Spec(config, replicas, N, *ends, discrete, device, features)
+    return replace(world, entities=ENTITIES)
 
 
 def batch_of(spec: Spec, step: int = 0, first: int = 0) -> Batch:

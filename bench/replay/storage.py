@@ -147,6 +147,13 @@ class Replay:
         state, next_state = rows(pairs, at).split(size, -1)
         return state, rows(self._actions.flatten(1, 2), indices), next_state
 
+    def length(self, slot: Tensor, replicas: slice = slice(None)) -> Tensor:
+        """Count the steps that are stored of the episodes in slots [R, B]."""
+        if self._lengths is not None:
+            return self._lengths[replicas].gather(1, slot)
+        running = (slot >= self.first) & (slot < self.first + self.episodes)
+        return torch.where(running, self.step, self.horizon)
+
     def later(self, indices: Tensor, chance: Tensor, replicas: slice = slice(None)) -> Tensor:
         """Read a state of the same episode that was reached by a transition or after it.
 
@@ -159,12 +166,7 @@ class Replay:
             [R, B, S].
         """
         slot, step = indices.div(self.horizon, rounding_mode="floor"), indices % self.horizon
-        if self._lengths is not None:
-            length = self._lengths[replicas].gather(1, slot)
-        else:
-            running = (slot >= self.first) & (slot < self.first + self.episodes)
-            length = torch.where(running, self.step, self.horizon)
-        after = step + 1 + ((length - step) * chance).long()
+        after = step + 1 + ((self.length(slot, replicas) - step) * chance).long()
         return rows(self._states[replicas].flatten(1, 2), slot * (self.horizon + 1) + after)
 
     def state(self) -> Mapping[str, Tensor]:

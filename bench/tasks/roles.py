@@ -99,6 +99,8 @@ class Roles(CoopNav):
         gamma: discount, which only potential-based shaping looks at.
     """
 
+    exchangeable = False
+
     def __init__(
         self,
         agents: int,
