@@ -2,115 +2,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from baselines.algorithms.losses import bound_returns, td_target, weighted_square_gradient
-from baselines.critics.deep_set import DeepSet
-from baselines.mlp import mlp, pull_back, pull_back_own
-from baselines.networks import Acting, Learner, parameter_counts
-from baselines.sharing.independent import Independent
+from baselines.algorithms.actions import Actions, Forces, Moves
+from baselines.algorithms.critics import Critics
+from baselines.algorithms.learned import Learned
+from baselines.algorithms.options import ActorCriticOptions
+from baselines.algorithms.set_critics import SetCritics
+from baselines.mlp import mlp
+from baselines.networks import Learner
 from baselines.symmetry.nearest import nearest_first
+from baselines.symmetry.views import Seeing, make_view
+from bench.config import validate
 from bench.errors import RequestError
-from bench.interfaces import Batch, SchemeFactory, Spec, Weights
+from bench.interfaces import Batch, SchemeFactory, Spec
 from bench.random import Random
 
 VERSION = 1
 
 
-class ActorCritic:
+class ActorCritic(Learned):
     """Actors mu_i(o_i) of any parameter scheme, and critics that say what to learn (Lowe 2017).
+
+    Continuous actions are tanh of the actors' outputs, discrete ones the greatest output, learned
+    by Gumbel-softmax.
 
     Args:
         spec: the world's sizes and the run's settings.
         make_scheme: the actors' parameter scheme.
         random: source of the initial parameters.
-        critic: `local` gives agent i a critic Q_i(o_i, a_i) (independent DDPG); `per-agent` a
-            critic Q_i(o, a) of all observations and actions, on its own reward (vanilla MADDPG);
-            `one` is a single Q(o, a) for the team, on the mean reward (parameter-shared MADDPG);
-            `deep-set` is one that does not know the agents apart.
-        gradient: `own` differentiates agent i's value through its own action only, the others
-            being the stored ones (Lowe et al. 2017, eq. 6); `joint` puts every agent's current
-            action into the critic and differentiates through all of them at once.
-        nearest_first: who sees the entities of an observation in the order of their distance.
-        reward_range: the least and the largest reward there is; target values are then kept to the
-            returns that are possible, reward / (1 - gamma).
+        options: see `ActorCriticOptions`.
 
     Raises:
-        RequestError: for an option without meaning, or discrete actions.
+        RequestError: for an option without meaning.
     """
 
-    trains = True
-
     def __init__(
-        self,
-        spec: Spec,
-        make_scheme: SchemeFactory,
-        random: Random,
-        *,
-        critic: Literal["local", "per-agent", "one", "deep-set"] = "one",
-        gradient: Literal["own", "joint"] = "own",
-        nearest_first: Literal["nobody", "critics", "all"] = "nobody",
-        reward_range: Sequence[float] | None = None,
+        self, spec: Spec, make_scheme: SchemeFactory, random: Random, **options: Any
     ) -> None:
-        if critic not in ("local", "per-agent", "one", "deep-set"):
-            raise RequestError(f"critic = {critic!r}; choose local, per-agent, one or deep-set")
-        only = {"local": "own", "deep-set": "joint"}.get(critic, gradient)
-        if gradient not in ("own", "joint") or gradient != only:
-            raise RequestError(f"gradient = {gradient!r} with critic = {critic!r}; choose {only}")
-        if nearest_first not in ("nobody", "critics", "all"):
-            raise RequestError(f"nearest_first = {nearest_first!r}; choose nobody, critics or all")
-        if nearest_first != "nobody" and spec.entities is None:
-            raise RequestError(f"nearest_first: {spec.config.task} says of no entities it lists")
-        if spec.discrete:
-            raise RequestError("deterministic actor-critics need actions: continuous")
-        c, N, O, A = spec.config, spec.agents, spec.observation_size, spec.action_size  # noqa: E741
-        self._agents, self._actions = N, A
-        self._gamma, self._penalty = c.gamma, c.action_penalty
-        self._critics, self._gradient = critic, gradient
-        self._sorted, self._entities = nearest_first, spec.entities or ()
-        self._range = reward_range
-        seen = O + A if critic == "local" else N * (O + A)
-        self._actor_scheme = make_scheme([O, *c.hidden, A], N)
-        self._set = DeepSet(O + A, c.hidden) if critic == "deep-set" else None
-        self._critic_scheme = Independent([seen, *c.hidden, 1], 1 if critic == "one" else N)
-        actor = self._actor_scheme.init(random.fold("actor"))
-        value = (self._set or self._critic_scheme).init(random.fold("critic"))
+        chosen = validate(ActorCriticOptions, options, "algorithm_options")
+        c, N = spec.config, spec.agents
+        self._penalty = c.action_penalty
+        self._sorted = chosen.actors_see == "nearest-first", chosen.critics_see == "nearest-first"
+        view = make_view(chosen.actors_see, spec)
+        if spec.entities is None and (any(self._sorted) or view or chosen.critic == "exchangeable"):
+            raise RequestError(f"task '{spec.config.task}' does not say what its observations list")
+        self._entities = spec.entities or ()
+        of_sets = chosen.critic in ("deep-set", "attention", "exchangeable")
+        critics = SetCritics if of_sets else Critics
+        self._critics = critics(spec, random.fold("critic"), chosen)
+        self._seeing: Seeing | None = None
+        width = view.width if view else spec.observation_size
+        scheme = make_scheme([width, *c.hidden, spec.action_size], N)
+        if view is not None:
+            scheme = self._seeing = Seeing(scheme, view)
+        actor = scheme.init(random.fold("actor"))
         fall = c.lr_end, spec.updates
-        self._actor = Learner(actor, c.actor_lr, c.grad_clip, c.tau, self._actor_scheme, fall)
-        self._acting = Acting(self._actor_scheme, self._actor.online)
-        self._critic = Learner(value, c.critic_lr, c.grad_clip, c.tau, None, fall)
+        self._actor = Learner(actor, c.actor_lr, c.grad_clip, c.tau, scheme, fall)
+        self._actions: Actions = Moves(random.fold("draws")) if spec.discrete else Forces()
+        super().__init__(scheme, ("actor", self._actor), critic=self._critics.learner)
 
     @torch.no_grad()
     def act(self, observation: Tensor, noise: float = 0.0, random: Random | None = None) -> Tensor:
-        """Map [R, E, N, O] to actions [R, E, N, A], plus Gaussian noise while training."""
-        seen = observation.transpose(1, 2)
-        if self._sorted == "all":
-            seen = nearest_first(seen, self._entities)
-        action = torch.tanh_(mlp(self._acting.layers(), seen)).transpose(1, 2)
-        if noise and random is not None:
-            action = (action + noise * random.normal(*action.shape[1:])).clamp_(-1, 1)
-        return action
-
-    def layers(self) -> Weights:
-        """Return the actors' layers."""
-        return self._actor_scheme.weights(self._actor.online.views)
+        """Map [R, E, N, O] to actions [R, E, N, A]: noise is Gaussian, or epsilon for moves."""
+        return self._actions.act(self._outputs(observation), noise, random)
 
     def update(self, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
         """One step of the critics on the TD error, then one of the actors on the critics."""
-        seen = self._in_order(batch)
-        acted = seen if self._sorted == "all" else batch
-        # What the critics see of the stored transitions: [R, G, B, in].
-        stored = self._critic_input(seen.observation.transpose(1, 2), batch.action.transpose(1, 2))
-        td, critic_norm = self._learn_values(seen, acted.next_observation, stored)
-        actor_norm = self._learn_actions(seen, acted.observation, stored)
-        self._actor.hear(batch.reward.mean((1, 2)))
-        self._critic.track()
-        self._actor.track()
+        by_actors, by_critics = self._views(batch)
+        action = batch.action.transpose(1, 2)
+        stored = self._critics.see(by_critics.observation.transpose(1, 2), action)
+        future = self._future(by_actors.next_observation, by_critics.next_observation)
+        td, critic_norm = self._critics.learn(batch, stored, future)
+        actor_norm = self._learn_actions(by_actors.observation, by_critics, stored)
+        self._track(batch.reward)
         errors = td.abs().mean(1)
         return errors, {
             "td_error": errors.mean(1),
@@ -118,117 +88,60 @@ class ActorCritic:
             "actor_gradient_norm": actor_norm,
         }
 
-    def _in_order(self, batch: Batch) -> Batch:
-        """Return the batch as the critics see it."""
-        if self._sorted == "nobody":
-            return batch
+    def _views(self, batch: Batch) -> tuple[Batch, Batch]:
+        """Return the batch with the observations that actors, and that critics are fed."""
+        if not any(self._sorted):
+            return batch, batch
         first, then = (
             nearest_first(observation.transpose(1, 2), self._entities).transpose(1, 2)
             for observation in (batch.observation, batch.next_observation)
         )
-        return replace(batch, observation=first, next_observation=then)
+        listed = replace(batch, observation=first, next_observation=then)
+        actors, critics = (listed if wanted else batch for wanted in self._sorted)
+        return actors, critics
 
-    def _values(self, parameters: Mapping[str, Tensor], seen: Tensor) -> Tensor:
-        """Evaluate what the critics see: [R, G, B, 1]."""
-        if self._set is not None:
-            return self._set.value(parameters, seen)
-        return mlp(self._critic_scheme.weights(parameters), seen)
+    def _outputs(self, observation: Tensor) -> Tensor:
+        """Apply the acting network without gradient: [R, E, N, O] -> [R, N, E, out]."""
+        seen = observation.transpose(1, 2)
+        if self._sorted[0]:
+            seen = nearest_first(seen, self._entities)
+        return mlp(self._acting.layers(), self._fed(self._actor.online.views, seen))
 
-    def _learn_values(
-        self, batch: Batch, acted_on: Tensor, stored: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        with torch.no_grad():
-            layers = self._actor_scheme.weights(self._actor.target)
-            action = torch.tanh_(mlp(layers, acted_on.transpose(1, 2)))
-            next_input = self._critic_input(batch.next_observation.transpose(1, 2), action)
-            q_t = self._values(self._critic.target, next_input).squeeze(-1)
-            reward = batch.reward.transpose(1, 2)
-            if self._critics in ("one", "deep-set"):
-                reward = reward.mean(1, keepdim=True)
-            target = td_target(reward, q_t, self._gamma, batch.terminated)
-            if self._range is not None:
-                bound_returns(target, self._range, self._gamma)
-        q_tm1 = self._values(self._critic.online.views, stored)
-        td = q_tm1.detach().squeeze(-1) - target
-        gradient = weighted_square_gradient(td, batch.weight)
-        return td, self._critic.descend(q_tm1, gradient.unsqueeze(-1))
-
-    def _learn_actions(self, batch: Batch, acted_on: Tensor, stored: Tensor) -> Tensor:
-        """Descend on penalty * mean of logit^2 - mean of Q, a mean over the batch per network."""
-        logits = mlp(self.layers(), acted_on.transpose(1, 2))
-        B, A = logits.shape[2:]
-        with torch.no_grad():
-            action = torch.tanh(logits)
-            slope = self._value_gradient(batch, stored, action)
-            gradient = torch.ops.aten.tanh_backward(slope, action).mul_(-1 / B)
-            gradient.add_(logits, alpha=2 * self._penalty / (B * A))
-        return self._actor.descend(logits, gradient)
-
-    def _critic_layers(self) -> Weights:
-        return self._critic_scheme.weights(self._critic.online.views)
+    def _fed(self, parameters: Mapping[str, Tensor], seen: Tensor) -> Tensor:
+        """Return what the actors' network is fed: [R, N, B, O] -> [R, N, B, in]."""
+        return seen if self._seeing is None else self._seeing.see(parameters, seen)
 
     @torch.no_grad()
-    def _value_gradient(self, batch: Batch, stored: Tensor, action: Tensor) -> Tensor:
-        """Differentiate the sum of the critics' values by the actors' actions: [R, N, B, A]."""
-        R, N, B, A = action.shape
-        if self._set is not None:
-            frozen = {name: value.detach() for name, value in self._critic.online.views.items()}
-            joint = self._critic_input(batch.observation.transpose(1, 2), action)
-            with torch.enable_grad():
-                total = self._set.value(frozen, joint.requires_grad_()).sum()
-            return torch.autograd.grad(total, joint)[0][..., -A:]
-        critic = self._critic_layers()
-        if self._critics == "local" or self._gradient == "joint":
-            joint = self._critic_input(batch.observation.transpose(1, 2), action)
-            slope = pull_back(critic, joint, joint.new_ones(*joint.shape[:3], 1))
-            if self._critics == "local":
-                return slope[..., -A:]
-            return slope.sum(1)[..., -N * A :].unflatten(-1, (N, A)).transpose(1, 2)
-        # Own gradient: N joint actions that differ from the stored one in one agent's part.
-        rows, change = self._own_rows(critic[0][0]), action - batch.action.transpose(1, 2)
-        return pull_back_own(critic, stored, rows, change, stored.new_ones(R, N, B, 1))
+    def _future(self, by_actors: Tensor, by_critics: Tensor) -> Tensor:
+        """Return what critics see of the next step under the target actors: [R, C, B, in]."""
+        layers = self.scheme.weights(self._actor.target)
+        outputs = mlp(layers, self._fed(self._actor.target, by_actors.transpose(1, 2)))
+        return self._critics.see(by_critics.transpose(1, 2), self._actions.best(outputs))
 
-    def _own_rows(self, weight: Tensor) -> Tensor:
-        """Pick from the first critic layer [R, G, in, H] each agent's action rows: [R, N, A, H]."""
-        N = self._agents
-        rows = weight[:, :, -N * self._actions :].unflatten(2, (N, -1))
-        if self._critics == "one":
-            return rows.squeeze(1)
-        return rows.diagonal(dim1=1, dim2=2).movedim(-1, 1)
+    def _learn_actions(self, by_actors: Tensor, batch: Batch, stored: Tensor) -> Tensor:
+        """Descend on penalty * mean of output^2 - mean of Q, a mean over the batch per network.
 
-    def _critic_input(self, observation: Tensor, action: Tensor) -> Tensor:
-        """Join [R, N, B, O] and [R, N, B, A] into what each critic sees: [R, G, B, in].
-
-        In memory with the batch last, as `mlp` wants it.
+        Args:
+            by_actors: [R, B, N, O], what they see.
+            batch: transitions, as the critics see them.
+            stored: what critics make of that.
         """
-        parts = (observation.mT, action.mT)
-        if self._critics == "local":
-            return torch.cat(parts, 2).mT
-        if self._critics == "deep-set":
-            return torch.cat([part.transpose(1, 2) for part in parts], 1).transpose(1, 2).mT
-        joint = torch.cat([part.flatten(1, 2) for part in parts], 1).mT.unsqueeze(1)
-        return joint if self._critics == "one" else joint.expand(-1, self._agents, -1, -1)
-
-    # -- what the harness keeps --------------------------------------------------------------------
-
-    @property
-    def policy(self) -> Mapping[str, Tensor]:
-        """The actors' parameters."""
-        return {"actor": self._actor.online.flat}
-
-    def load_policy(self, policy: Mapping[str, Tensor]) -> None:
-        """Restore the actors' parameters."""
-        self._actor.online.flat.copy_(policy["actor"])
+        fed = self._fed(self._actor.online.views, by_actors.transpose(1, 2))
+        outputs = mlp(self.layers(), fed)
+        B, A = outputs.shape[2:]
+        with torch.no_grad():
+            action, needed = self._actions.draw(outputs)
+            slope = self._critics.slope(batch, stored, action)
+            gradient = self._actions.pull_back(slope, needed).mul_(-1 / B)
+            gradient.add_(outputs, alpha=2 * self._penalty / (B * A))
+        return self._actor.descend(outputs, gradient)
 
     def state(self) -> Mapping[str, Tensor]:
-        """Return networks, targets and moments of actors and critics."""
-        return {**self._actor.state("actor"), **self._critic.state("critic")}
+        """Return networks, targets and moments of actors and critics, and what draws depend on."""
+        return {**super().state(), **self._actions.state()}
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Restore what `state` returned."""
-        self._actor.load("actor", state)
-        self._critic.load("critic", state)
-
-    def parameter_counts(self) -> tuple[int, int, int]:
-        """Count trained, inference and peak parameters of one replica."""
-        return parameter_counts(self._actor, self.layers(), self._critic)
+        super().load(state)
+        for name, tensor in self._actions.state().items():
+            tensor.copy_(state[name])

@@ -6,19 +6,20 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 
+from baselines.algorithms.actions import epsilon_greedy
+from baselines.algorithms.learned import Learned
 from baselines.algorithms.losses import double_q, td_target, weighted_square_gradient
 from baselines.mlp import mlp
-from baselines.networks import Acting, Learner, parameter_counts
+from baselines.networks import Learner
 from bench.errors import RequestError
-from bench.interfaces import Batch, SchemeFactory, Spec, Weights
+from bench.interfaces import Batch, SchemeFactory, Spec
 from bench.random import Random
 
 VERSION = 1
 
 
-class IQL:
+class IQL(Learned):
     """Agent i learns Q_i(o_i, .) over its own moves from its own reward; the others are world.
 
     Whether the agents share weights is the scheme's business, and is said in the method's name.
@@ -27,81 +28,57 @@ class IQL:
         spec: the world's sizes and the run's settings.
         make_scheme: the parameter scheme of the Q networks.
         random: source of the initial parameters.
+        others: learners of a subclass, by name.
 
     Raises:
         RequestError: if the actions are continuous.
     """
 
-    trains = True
-
-    def __init__(self, spec: Spec, make_scheme: SchemeFactory, random: Random) -> None:
+    def __init__(
+        self, spec: Spec, make_scheme: SchemeFactory, random: Random, **others: Learner
+    ) -> None:
         if not spec.discrete:
             raise RequestError("Q-learning needs actions: discrete")
         c = spec.config
-        self._moves, self._gamma = spec.action_size, c.gamma
-        sizes = [spec.observation_size, *c.hidden, spec.action_size]
-        self._scheme = make_scheme(sizes, spec.agents)
-        values = self._scheme.init(random.fold("q"))
+        self._gamma = c.gamma
+        scheme = make_scheme([spec.observation_size, *c.hidden, spec.action_size], spec.agents)
+        values = scheme.init(random.fold("q"))
         fall = c.lr_end, spec.updates
-        self._q = Learner(values, c.actor_lr, c.grad_clip, c.tau, self._scheme, fall)
-        self._acting = Acting(self._scheme, self._q.online)
-
-    def _values(self, parameters: Mapping[str, Tensor], observation: Tensor) -> Tensor:
-        """Evaluate every move: [R, B, N, O] -> [R, N, B, A]."""
-        return mlp(self._scheme.weights(parameters), observation.transpose(1, 2))
+        self._q = Learner(values, c.actor_lr, c.grad_clip, c.tau, scheme, fall)
+        super().__init__(scheme, ("q", self._q), **others)
 
     @torch.no_grad()
     def act(self, observation: Tensor, noise: float = 0.0, random: Random | None = None) -> Tensor:
         """Map [R, E, N, O] to one-hot moves [R, E, N, A], epsilon-greedy with epsilon = noise."""
-        values = mlp(self._acting.layers(), observation.transpose(1, 2))
-        move = values.argmax(-1).transpose(1, 2)
-        if noise and random is not None:
-            shape = move.shape[1:]
-            anything = (random.fold("move").uniform(*shape) * self._moves).long()
-            explore = random.fold("explore").uniform(*shape) < noise
-            move = torch.where(explore, anything, move)
-        return one_hot(move, self._moves).to(observation.dtype)
-
-    def layers(self) -> Weights:
-        """Return the Q networks' layers."""
-        return self._scheme.weights(self._q.online.views)
+        return epsilon_greedy(self._outputs(observation), noise, random)
 
     def update(self, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """One step on every agent's TD error; the priority is the mean of their sizes."""
+        """One step on the TD errors; the priority is the mean of their sizes."""
+        seen, action = batch.observation.transpose(1, 2), batch.action.transpose(1, 2)
         with torch.no_grad():
-            online_t = mlp(self._acting.layers(), batch.next_observation.transpose(1, 2))
-            target_t = self._values(self._q.target, batch.next_observation)
-            reward = batch.reward.transpose(1, 2)
-            target = td_target(reward, double_q(online_t, target_t), self._gamma, batch.terminated)
-        values = self._values(self._q.online.views, batch.observation)
-        action = batch.action.transpose(1, 2)
-        td = (values.detach() * action).sum(-1) - target
-        gradient = weighted_square_gradient(td, batch.weight).unsqueeze(-1) * action
-        norm = self._q.descend(values, gradient)
-        self._q.hear(batch.reward.mean((1, 2)))
-        self._q.track()
+            online_t = self._outputs(batch.next_observation)
+            layers = self.scheme.weights(self._q.target)
+            target_t = mlp(layers, batch.next_observation.transpose(1, 2))
+            q_t = double_q(online_t, target_t)
+        values = mlp(self.layers(), seen)
+        q_tm1 = (values.detach() * action).sum(-1)
+        td, slope = self._judge(batch, q_tm1, q_t)
+        norm = self._q.descend(values, slope.unsqueeze(-1) * action)
+        self._track(batch.reward)
         errors = td.abs().mean(1)
         return errors, {"td_error": errors.mean(1), "critic_gradient_norm": norm}
 
-    # -- what the harness keeps --------------------------------------------------------------------
+    def _judge(self, batch: Batch, q_tm1: Tensor, q_t: Tensor) -> tuple[Tensor, Tensor]:
+        """Return TD errors, and the gradient of the loss by the agents' values.
 
-    @property
-    def policy(self) -> Mapping[str, Tensor]:
-        """The Q networks' parameters."""
-        return {"q": self._q.online.flat}
+        Args:
+            batch: transitions.
+            q_tm1: [R, N, B], each agent's value of its move.
+            q_t: [R, N, B], its target network's value of the greedy move that follows.
 
-    def load_policy(self, policy: Mapping[str, Tensor]) -> None:
-        """Restore the Q networks' parameters."""
-        self._q.online.flat.copy_(policy["q"])
-
-    def state(self) -> Mapping[str, Tensor]:
-        """Return networks, targets and moments."""
-        return self._q.state("q")
-
-    def load(self, state: Mapping[str, Tensor]) -> None:
-        """Restore what `state` returned."""
-        self._q.load("q", state)
-
-    def parameter_counts(self) -> tuple[int, int, int]:
-        """Count trained, inference and peak parameters of one replica."""
-        return parameter_counts(self._q, self.layers())
+        Returns:
+            [R, G, B], here G = N; and [R, N, B].
+        """
+        target = td_target(batch.reward.transpose(1, 2), q_t, self._gamma, batch.terminated)
+        td = q_tm1 - target
+        return td, weighted_square_gradient(td, batch.weight)

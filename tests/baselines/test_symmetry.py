@@ -13,8 +13,9 @@ from torch import Tensor
 
 from baselines.algorithms.actor_critic import ActorCritic
 from baselines.algorithms.losses import bound_returns
-from baselines.critics.deep_set import DeepSet
+from baselines.algorithms.set_critics import SetCritics
 from baselines.sharing.shared import Shared
+from baselines.symmetry.deep_set import DeepSet
 from baselines.symmetry.nearest import nearest_first
 from bench.config import RunConfig
 from bench.errors import RequestError
@@ -42,7 +43,9 @@ def build(agents: int = N, replicas: int = 1, **options: Any) -> ActorCritic:
     return ActorCritic(spec, lambda s, n: Shared(s, n, agent_id=False), random, **options)
 
 
-SET: dict[str, Any] = {"critic": "deep-set", "gradient": "joint", "nearest_first": "all"}
+SETS = ["deep-set", "attention", "exchangeable"]
+SORTED = {"actors_see": "nearest-first", "critics_see": "nearest-first"}
+SET: dict[str, Any] = {"critic": "deep-set", "gradient": "joint", **SORTED}
 
 
 def ordered(state: Tensor, agents: list[int], targets: list[int]) -> Tensor:
@@ -89,15 +92,19 @@ def test_nearest_first_sees_no_order() -> None:
         assert torch.equal(nearest_first(other, task().entities), seen[..., list(agents), :])
 
 
-def test_reordered_teams_act_and_are_valued_alike() -> None:
-    algorithm, state = build(**SET), states()
+@pytest.mark.parametrize("view", ["nearest-first", "attention", "exchangeable"])
+@pytest.mark.parametrize("critic", SETS)
+def test_reordered_teams_act_and_are_valued_alike(critic: str, view: str) -> None:
+    listed = "as-listed" if critic == "exchangeable" else "nearest-first"
+    options = {"critic": critic, "gradient": "joint", "actors_see": view, "critics_see": listed}
+    algorithm, state = build(**options), states()
     action = algorithm.act(task().observe(state))
     errors = {}
     for agents, targets in ORDERS:
         other = ordered(state, list(agents), list(targets))
         chosen = algorithm.act(task().observe(other))
         assert torch.allclose(chosen, action[:, :, list(agents)], atol=1e-6)
-        fresh = build(**SET)
+        fresh = build(**options)
         errors[agents, targets], _ = fresh.update(batch(other, chosen))
         assert torch.allclose(errors[agents, targets], errors[ORDERS[0]], atol=1e-6)
 
@@ -128,23 +135,22 @@ def test_deep_set_by_hand() -> None:
         assert torch.allclose(found[r, 0, b], q[0], atol=1e-5)
 
 
-def test_the_actors_follow_the_gradient_of_the_sets_value() -> None:
-    algorithm, state = build(**SET), states(6)
-    seen = nearest_first(task().observe(state).transpose(1, 2), task().entities).transpose(1, 2)
+@pytest.mark.parametrize("critic", SETS)
+def test_the_actors_follow_the_gradient_of_the_sets_value(critic: str) -> None:
+    algorithm, state = build(critic=critic, gradient="joint"), states(6)
     action = torch.rand(1, N, 6, 2) - 0.5
-    data = replace(batch(state, action.transpose(1, 2)), observation=seen)
-    slope = algorithm._value_gradient(data, torch.empty(0), action)
-    step = torch.randn_like(action)
-    critic, values = algorithm._set, algorithm._critic.online.views
-    assert critic is not None
-
-    def total(at: Tensor) -> float:
-        joint = algorithm._critic_input(seen.transpose(1, 2), at)
-        return float(critic.value(values, joint).double().sum())
-
-    with torch.no_grad():
-        numeric = (total(action + 1e-3 * step) - total(action - 1e-3 * step)) / 2e-3
-    assert numeric == pytest.approx(float((slope * step).sum()), rel=2e-3, abs=1e-5)
+    data = batch(state, action.transpose(1, 2))
+    critics = algorithm._critics
+    assert isinstance(critics, SetCritics)
+    slope = critics.slope(data, torch.empty(0), action)
+    values = {k: v.detach().double() for k, v in critics.learner.online.views.items()}
+    seen = data.observation.transpose(1, 2).double()
+    joint = critics.see(seen, action.double()).requires_grad_()
+    value = critics._values(values, joint)
+    assert value.shape == (1, 1, 6, 1)
+    (exact,) = torch.autograd.grad(value.sum(), joint)
+    assert torch.allclose(slope.double(), exact[..., -2:], atol=1e-5)
+    assert slope.abs().amin((1, 3)).gt(0).all()
 
 
 def test_targets_stay_within_the_returns_that_are_possible() -> None:
@@ -159,17 +165,50 @@ def test_targets_stay_within_the_returns_that_are_possible() -> None:
 
 
 def test_what_does_not_go_together_is_refused() -> None:
-    with pytest.raises(RequestError, match="'own' with critic = 'deep-set'; choose joint"):
+    with pytest.raises(RequestError, match="critic = deep-set needs gradient = joint"):
         build(critic="deep-set")
-    with pytest.raises(RequestError, match="choose nobody, critics or all"):
-        build(nearest_first="some")
+    with pytest.raises(RequestError, match="'nearest-first'"):
+        build(actors_see="sorted")
+    with pytest.raises(RequestError, match="needs targets as listed"):
+        build(critic="exchangeable", gradient="joint", critics_see="nearest-first")
     spec = replace(make_spec(RunConfig(), task(), 1, CPU), entities=None)
-    with pytest.raises(RequestError, match="coop-nav says of no entities"):
-        ActorCritic(spec, Shared, Random.from_seeds([0]), nearest_first="all")
+    for options in ({"actors_see": "nearest-first"}, {"actors_see": "attention"}):
+        with pytest.raises(RequestError, match="'coop-nav' does not say what its observations"):
+            ActorCritic(spec, Shared, Random.from_seeds([0]), **options)
 
 
-def test_a_fleet_of_sets_gives_the_numbers_of_the_runs_alone() -> None:
-    configs = [tiny(method="deep-set-maddpg", agents=3, seed=seed) for seed in range(3)]
+@pytest.mark.parametrize("view", ["attention", "exchangeable"])
+def test_a_view_runs_with_any_number_of_agents(view: str) -> None:
+    policy = build(3, actors_see=view).policy
+    for agents in (1, 2, 5):
+        other = build(agents, actors_see=view)
+        other.load_policy(policy)
+        state = task(agents).reset(Random.from_seeds([0]), 4)
+        assert other.act(task(agents).observe(state)).shape == (1, 4, agents, 2)
+
+
+@pytest.mark.parametrize("critic", SETS)
+@pytest.mark.parametrize("view", ["nearest-first", "attention", "exchangeable"])
+@pytest.mark.parametrize("twin", [False, True])
+def test_all_that_is_learned_moves(critic: str, view: str, twin: bool) -> None:
+    algorithm = build(critic=critic, gradient="joint", actors_see=view, twin=twin)
+    data = batch(states(), torch.rand(1, B, N, 2) - 0.5)
+    before = {k: v.clone() for k, v in algorithm.state().items()}
+    for _ in range(2):
+        algorithm.update(data)
+    for learner in algorithm._learners().values():
+        assert learner.online.flat.isfinite().all()
+    for name, value in algorithm.state().items():
+        if name.endswith(".mean"):
+            moved = (value != 0).float().mean()
+            assert float(moved) > 0.6, f"{name}: {float(moved)} has a gradient"
+            online = name.replace(".mean", ".online")
+            assert not torch.equal(before[online], algorithm.state()[online])
+
+
+@pytest.mark.parametrize("method", ["deep-set-maddpg", "attention-maddpg", "exchangeable-maddpg"])
+def test_a_fleet_of_sets_gives_the_numbers_of_the_runs_alone(method: str) -> None:
+    configs = [tiny(method=method, agents=3, seed=seed) for seed in range(3)]
     together = train(configs, CPU)
     for config, outcome in zip(configs, together, strict=True):
         alone = train([config], CPU)[0]

@@ -1,0 +1,106 @@
+"""Layers on the table of agents by targets that know neither's order (Hartford et al. 2018).
+
+Shapes: M tables of I rows and J columns, F features of a cell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from baselines.networks import LAST_GAIN
+from baselines.symmetry.parts import apply, draw, mean
+from bench.random import Random
+
+
+def draw_layer(random: Random, name: str, sizes: Sequence[int]) -> dict[str, Tensor]:
+    """Draw one layer from F to F' features: a map of a cell, its row, its column and the table."""
+    maps = (draw(random, f"{name}.{part}", sizes) for part in ("cell", "row", "column", "table"))
+    return {key: value / 2 for part in maps for key, value in part.items()}
+
+
+def layer(parameters: Mapping[str, Tensor], name: str, x: Tensor) -> Tensor:
+    """Apply one layer and its ReLU: [R, M, I, J, B, F] -> [R, M, I, J, B, F']."""
+    row, column = x.mean(3, keepdim=True), x.mean(2, keepdim=True)
+    parts = {"cell": x, "row": row, "column": column, "table": row.mean(2, keepdim=True)}
+    total: Tensor | None = None
+    for part, cells in parts.items():
+        shape = cells.shape[1:4]
+        found = apply(parameters, f"{name}.{part}", cells.flatten(1, 3)).unflatten(1, shape)
+        total = found if total is None else total + found
+    assert total is not None
+    return torch.relu(total)
+
+
+class ExchangeableCritic:
+    """Q = rho(mean of the cells), a cell being an agent, its action, and its way to a target.
+
+    Args:
+        own: numbers of an observation that are the agent's own.
+        entities: number and width of each kind of what follows, the targets first.
+        actions: A.
+        hidden: widths of the embedding's layers.
+    """
+
+    def __init__(
+        self, own: int, entities: Sequence[tuple[int, int]], actions: int, hidden: Sequence[int]
+    ) -> None:
+        self._own, (self._count, self._way) = own, entities[0]
+        self._actions, self._hidden = actions, hidden
+
+    def init(self, random: Random) -> dict[str, Tensor]:
+        """Draw the layers and rho."""
+        sizes = [self._own + self._way + self._actions, *self._hidden]
+        values = draw(random, "rho", [sizes[-1], sizes[-1], 1], LAST_GAIN)
+        for depth in range(len(self._hidden)):
+            values |= draw_layer(random, f"layer{depth}", sizes[depth : depth + 2])
+        return values
+
+    def value(self, parameters: Mapping[str, Tensor], x: Tensor) -> Tensor:
+        """Evaluate x [R, N, B, O + A] of all agents, targets listed alike: [R, 1, B, 1]."""
+        own, action = x[..., : self._own], x[..., -self._actions :]
+        ways = x[..., self._own : self._own + self._count * self._way]
+        ways = ways.unflatten(-1, (self._count, self._way)).transpose(2, 3)  # [R, N, J, B, 2]
+        each = torch.cat([own, action], -1).unsqueeze(2)
+        cells = torch.cat([each.expand(*ways.shape[:4], -1), ways], -1).unsqueeze(1)
+        for depth in range(len(self._hidden)):
+            cells = layer(parameters, f"layer{depth}", cells)
+        return apply(parameters, "rho", mean(cells.flatten(1, 3)))
+
+
+class ExchangeableView:
+    """What an agent is fed: itself, and its own row of a table of who goes how far to which target.
+
+    Args:
+        own: numbers of an observation that are the agent's own.
+        entities: the number of targets and of other agents, each a point relative to the agent.
+        features: F.
+    """
+
+    def __init__(self, own: int, entities: Sequence[tuple[int, int]], features: int) -> None:
+        self._own, self._entities, self._features = own, entities, features
+        self.width = own + features
+
+    def init(self, random: Random) -> dict[str, Tensor]:
+        """Draw two layers."""
+        first = draw_layer(random, "layer0", [self._own + 3, self._features])
+        return {**first, **draw_layer(random, "layer1", [self._features, self._features])}
+
+    def __call__(self, parameters: Mapping[str, Tensor], x: Tensor) -> Tensor:
+        """Read observations: [R, N, B, O] -> [R, N, B, own + F]."""
+        own, targets, others = x.split(
+            [self._own, *(count * width for count, width in self._entities)], -1
+        )
+        goals = targets.unflatten(-1, (-1, 2)).transpose(2, 3).unsqueeze(2)  # [R, N, 1, J, B, 2]
+        places = others.unflatten(-1, (self._entities[1][0], 2)).transpose(2, 3).unsqueeze(3)
+        me = torch.zeros_like(goals[:, :, :, :1])
+        ways = goals - torch.cat([me, places], 2)  # [R, N, I, J, B, 2], the agent's own row first
+        mine = torch.zeros_like(ways[..., :1])
+        mine[:, :, 0] = 1
+        seer = own[:, :, None, None].expand(*ways.shape[:5], -1)
+        cells = torch.cat([ways, mine, seer], -1)
+        for depth in range(2):
+            cells = layer(parameters, f"layer{depth}", cells)
+        return torch.cat([own, cells[:, :, 0].mean(2)], -1)
