@@ -17,28 +17,20 @@ from bench.random import Random
 
 
 def draw_attention(random: Random, width: int) -> dict[str, Tensor]:
-    """Draw the queries, keys and values of one head of `width`."""
-    maps = (draw(random, name, [width, width]) for name in ("query", "key", "value"))
-    return {key: value for part in maps for key, value in part.items()}
+    """Draw the queries, keys and values of one head of `width`, side by side."""
+    return draw(random, "attention", [width, 3 * width])
 
 
 def attend(parameters: Mapping[str, Tensor], x: Tensor, sets: int) -> Tensor:
     """Add to each member what it attends to in its set: [R, M K, B, F] -> [R, M K, B, F]."""
-
-    def members(name: str) -> Tensor:
-        return apply(parameters, name, x).mT.unflatten(1, (sets, -1))  # [R, M, K, F, B]
-
-    query, key, value = (members(name) for name in ("query", "key", "value"))
-    # Member by member, with the batch innermost: K is small, and B is not.
-    score = (query.unsqueeze(3) * key.unsqueeze(2)).sum(4) / math.sqrt(x.shape[-1])
-    weight = _softmax(score).unsqueeze(4)  # [R, M, K, K, 1, B]
-    return x + torch.relu((weight * value.unsqueeze(2)).sum(3).flatten(1, 2).mT)
-
-
-def _softmax(score: Tensor) -> Tensor:
-    """Normalise over the members attended to: [R, M, K, K, B]."""
-    weight = (score - score.amax(3, keepdim=True)).exp()
-    return weight / weight.sum(3, keepdim=True)
+    R, _, B, F = x.shape
+    found = apply(parameters, "attention", x).unflatten(1, (sets, -1))
+    query, key, value = (
+        part.transpose(2, 3).reshape(R * sets * B, -1, F) for part in found.split(F, -1)
+    )
+    weight = torch.softmax(torch.bmm(query, key.mT) / math.sqrt(F), -1)
+    heard = torch.relu(torch.bmm(weight, value)).view(R, sets, B, -1, F)
+    return x + heard.transpose(2, 3).flatten(1, 2)
 
 
 class AttentionCritic:

@@ -33,10 +33,13 @@ def make_view(name: str, spec: Spec) -> View | None:
     entities = spec.entities or ()
     own = spec.observation_size - sum(count * width for count, width in entities)
     if name == "attention":
-        return AttentionView(own, entities, spec.config.hidden[0])
-    return (
-        ExchangeableView(own, entities, spec.config.hidden[0]) if name == "exchangeable" else None
-    )
+        return AttentionView(own, entities, _narrow(spec))
+    return ExchangeableView(own, entities, _narrow(spec)) if name == "exchangeable" else None
+
+
+def _narrow(spec: Spec) -> int:
+    """Features of one thing seen: there are many, so half of the first hidden layer each."""
+    return max(spec.config.hidden[0] // 2, 1)
 
 
 class Seeing:
