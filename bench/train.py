@@ -26,6 +26,8 @@ from bench.interfaces import Batch
 from bench.provenance import Stopwatch, provenance
 from bench.random import Random
 from bench.records import Assessment, Record, rounded
+from bench.tasks.coop_nav import CoopNav
+from bench.teamwork import teamwork
 
 VERSION = 2
 """Behaviour version of everything shared: this loop, replay storage, random numbers, networks.
@@ -312,6 +314,9 @@ class Run:
         final = {name: tensor.clone() for name, tensor in fleet.algorithm.policy.items()}
         last = self._evaluate(random, config.absolute_episodes)
         diagnostics = diagnose(fleet.task, fleet.spec, fleet.algorithm) if final else None
+        teams = None
+        if isinstance(fleet.task, CoopNav):
+            teams = teamwork(fleet.task, fleet.algorithm, random.fold("teamwork"))
         best = last
         if final:
             fleet.algorithm.load_policy(self._best)
@@ -338,6 +343,7 @@ class Run:
                 ),
                 cost=cost,
                 diagnostics=diagnostics[replica] if diagnostics and sound else None,
+                teamwork=teams[replica] if teams and sound else None,
                 provenance=facts,
             )
             kept = {"best": self._best, "final": final}

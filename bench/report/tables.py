@@ -8,6 +8,7 @@ from bench import stats
 from bench.records import write_atomic
 from bench.report import diagnosed
 from bench.report.aggregate import Overall, Row, overall, rows
+from bench.report.claims import ledger
 from bench.report.curves import CURVES, letter, panels
 from bench.report.formats import Table, Value, shown, shown_rank, to_csv, to_tex
 from bench.report.load import KINDS, Results
@@ -34,6 +35,7 @@ def build(results: Results, out_dir: Path) -> list[Path]:
         "costs.tex": to_tex([_shown(entry) for entry in costs(table)], notice),
         "diversity.csv": to_csv(diagnosed.diversity(table)),
         "layers.csv": to_csv(diagnosed.layers(table)),
+        "claims.csv": to_csv(ledger(table)),
         "methods.csv": to_csv(methods(standings)),
         "methods.tex": to_tex(_methods_tex(standings), notice),
         "improvements.csv": to_csv(improvements(standings)),

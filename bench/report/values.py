@@ -11,10 +11,11 @@ from bench import stats
 from bench.errors import RequestError
 from bench.records import write_atomic
 from bench.report.aggregate import Row, overall, rows, world
-from bench.report.claims import FLOOR, LEARNED, Curve, claims, judge
-from bench.report.curves import CURVES, FIGURE4, panels
+from bench.report.claims import glance, ledger, load_rules
+from bench.report.curves import CURVES, FIGURE4, experiments, panels
 from bench.report.formats import tex
 from bench.report.load import KINDS, Results
+from bench.report.outcomes import Curve, judge
 from bench.stats import Estimate
 
 LISTED = 12
@@ -52,7 +53,7 @@ def discovery_rate(agents: int, radius: float) -> float:
 
 
 def build(results: Results, out_dir: Path) -> list[Path]:
-    """Write ``values.json`` and ``values.tex`` in ``out_dir``.
+    """Write ``values.json``, ``values.tex`` and ``claims.json`` in ``out_dir``.
 
     Returns:
         The paths written.
@@ -62,10 +63,14 @@ def build(results: Results, out_dir: Path) -> list[Path]:
         WorldError: if the disk refuses.
     """
     found = values(results)
-    paths = [out_dir / "values.json", out_dir / "values.tex"]
-    write_atomic(paths[0], (json.dumps(found, indent=1, sort_keys=True) + "\n").encode())
-    write_atomic(paths[1], macros(found).encode())
-    return paths
+    texts = {
+        "values.json": json.dumps(found, indent=1, sort_keys=True) + "\n",
+        "values.tex": macros(found),
+        "claims.json": json.dumps(found["claims"], indent=1) + "\n",
+    }
+    for name, text in texts.items():
+        write_atomic(out_dir / name, text.encode())
+    return [out_dir / name for name in texts]
 
 
 def values(results: Results) -> dict[str, Any]:
@@ -84,8 +89,8 @@ def values(results: Results) -> dict[str, Any]:
             f"grid {results.grid.name}: experiment '{FIGURE4}' has task "
             f"{example.cell.config.task}, and the paper reports coop-nav"
         )
-    curves = {N: [judge(k, row) for k, row in panel.items()] for N, panel in by_agents.items()}
     standings = overall(results)
+    others = [name for name in experiments(table) if name != FIGURE4]
     return {
         "numbers": {
             **_grid_numbers(results, example),
@@ -96,10 +101,17 @@ def values(results: Results) -> dict[str, Any]:
         "kinds": {kind: sum(p.kind == kind for p in results.problems) for kind in KINDS},
         "problems": [str(problem) for problem in results.problems[:LISTED]],
         "curves": [{"letter": k, "reward": r, "sampler": s} for k, (r, s) in CURVES.items()],
-        "teams": [
-            _team(N, curves[N], next(iter(panel.values()))) for N, panel in by_agents.items()
+        "teams": _teams(by_agents),
+        "others": [
+            {
+                "name": name,
+                "question": " ".join(results.grid.experiments[name].question.split()),
+                "teams": _teams(next(iter(panels(table, name).values()))),
+            }
+            for name in others
         ],
-        "claims": claims(curves, table),
+        "claims": ledger(table),
+        "verdicts": glance(ledger(table)),
         "methods": list(
             dict.fromkeys(row.cell.config.method for row in table if not row.cell.reference)
         ),
@@ -146,10 +158,17 @@ def _grid_numbers(results: Results, example: Row) -> dict[str, str | int | float
         "absolute-episodes": c.absolute_episodes,
         "replicates": stats.REPLICATES,
         "min-seeds": stats.MIN_SEEDS,
-        "learned-share": LEARNED,
-        "floor-share": FLOOR,
+        "learned-share": load_rules().thresholds.learned,
+        "floor-share": load_rules().thresholds.nothing,
         "cover-probability": float(f"{cover_probability(options['radius']):.6g}"),
     }
+
+
+def _teams(by_agents: dict[int, dict[str, Row]]) -> list[dict[str, Any]]:
+    return [
+        _team(N, [judge(k, row) for k, row in panel.items()], next(iter(panel.values())))
+        for N, panel in by_agents.items()
+    ]
 
 
 def _team(agents: int, curves: list[Curve], example: Row) -> dict[str, Any]:
@@ -160,6 +179,9 @@ def _team(agents: int, curves: list[Curve], example: Row) -> dict[str, Any]:
     reference = example.reference
     return {
         "agents": agents,
+        "radius": options["radius"],
+        "dynamics": options["dynamics"],
+        "seeds": example.cell.expected,
         "rate": _short(rate),
         "expected-successes": _short(rate * c.episodes * options["horizon"]),
         "oracle": _short(reference.oracle),
