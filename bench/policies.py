@@ -76,8 +76,8 @@ def load_policy(
     shapes = {name: tensor.shape for name, tensor in algorithm.policy.items()}
     if agents not in (None, trained_with) and shapes != {k: v.shape for k, v in tensors.items()}:
         raise RequestError(
-            f"agents = {agents}: method '{config.method}' has weights for the {trained_with} agents "
-            "that it was trained with; choose one whose agents share all weights and see by "
+            f"agents = {agents}: method '{config.method}' has weights for {trained_with} agents "
+            "only; choose one whose agents share all weights and see by "
             "attention or a table, such as attention-maddpg"
         )
     try:

@@ -193,7 +193,7 @@ def test_a_policy_without_an_order_acts_in_a_team_of_another_size(
     assert sorted(means) == means  # a sum over ever more targets
     assert main(["evaluate", str(trained), "--agents=3"]) == 2
     error = capsys.readouterr().err
-    assert len(error.splitlines()) == 1 and "weights for the 2 agents" in error
+    assert len(error.splitlines()) == 1 and "weights for 2 agents only" in error
     assert main(["evaluate", str(trained), "--agents=2", "--episodes=2"]) == 0
 
 
