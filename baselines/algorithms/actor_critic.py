@@ -24,6 +24,7 @@ from bench.interfaces import Batch, SchemeFactory, Spec
 from bench.random import Random
 
 VERSION = 1
+"""Stands also for critics, actions, and what the symmetry of a team is built from."""
 
 
 class ActorCritic(Learned):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from baselines.networks import LAST_GAIN
-from baselines.symmetry.parts import apply, draw, mean
+from baselines.symmetry.parts import apply, draw
 from bench.random import Random
 
 
@@ -22,16 +22,20 @@ def draw_layer(random: Random, name: str, sizes: Sequence[int]) -> dict[str, Ten
 
 
 def layer(parameters: Mapping[str, Tensor], name: str, x: Tensor) -> Tensor:
-    """Apply one layer and its ReLU: [R, M, I, J, B, F] -> [R, M, I, J, B, F']."""
-    row, column = x.mean(3, keepdim=True), x.mean(2, keepdim=True)
-    parts = {"cell": x, "row": row, "column": column, "table": row.mean(2, keepdim=True)}
-    total: Tensor | None = None
-    for part, cells in parts.items():
-        shape = cells.shape[1:4]
-        found = apply(parameters, f"{name}.{part}", cells.flatten(1, 3)).unflatten(1, shape)
-        total = found if total is None else total + found
-    assert total is not None
-    return torch.relu(total)
+    """Apply one layer and its ReLU: [R, F, M, I, J, B] -> [R, F', M, I, J, B].
+
+    In memory with the batch last, as `mlp` has it, so that means are sums of long rows.
+    """
+    row, column = x.mean(4, keepdim=True), x.mean(3, keepdim=True)
+    table = row.mean(3, keepdim=True)
+
+    def mapped(part: str, cells: Tensor) -> Tensor:
+        things = cells.flatten(2, 4).transpose(1, 2).mT
+        found = apply(parameters, f"{name}.{part}", things).mT.transpose(1, 2)
+        return found.unflatten(2, cells.shape[2:5])
+
+    whole = mapped("row", row) + mapped("table", table)
+    return torch.relu(mapped("cell", x) + whole + mapped("column", column))
 
 
 class ExchangeableCritic:
@@ -60,14 +64,16 @@ class ExchangeableCritic:
 
     def value(self, parameters: Mapping[str, Tensor], x: Tensor) -> Tensor:
         """Evaluate x [R, N, B, O + A] of all agents, targets listed alike: [R, 1, B, 1]."""
-        own, action = x[..., : self._own], x[..., -self._actions :]
-        ways = x[..., self._own : self._own + self._count * self._way]
-        ways = ways.unflatten(-1, (self._count, self._way)).transpose(2, 3)  # [R, N, J, B, 2]
-        each = torch.cat([own, action], -1).unsqueeze(2)
-        cells = torch.cat([each.expand(*ways.shape[:4], -1), ways], -1).unsqueeze(1)
+        (R, N, B), rows = x.shape[:3], x.mT.transpose(1, 2)  # [R, O + A, N, B]
+        size = self._count * self._way
+        rest = rows.shape[1] - self._own - size - self._actions
+        own, ways, _, action = rows.split([self._own, size, rest, self._actions], 1)
+        ways = ways.unflatten(1, (self._count, self._way)).movedim(1, 3)  # [R, 2, N, J, B]
+        each = torch.cat([own, action], 1).unsqueeze(3).expand(R, -1, N, self._count, B)
+        cells = torch.cat([each, ways], 1).unsqueeze(2)
         for depth in range(len(self._hidden)):
             cells = layer(parameters, f"layer{depth}", cells)
-        return apply(parameters, "rho", mean(cells.flatten(1, 3)))
+        return apply(parameters, "rho", cells.mean((3, 4)).squeeze(2).mT.unsqueeze(1))
 
 
 class ExchangeableView:
@@ -90,17 +96,18 @@ class ExchangeableView:
 
     def __call__(self, parameters: Mapping[str, Tensor], x: Tensor) -> Tensor:
         """Read observations: [R, N, B, O] -> [R, N, B, own + F]."""
-        own, targets, others = x.split(
-            [self._own, *(count * width for count, width in self._entities)], -1
-        )
-        goals = targets.unflatten(-1, (-1, 2)).transpose(2, 3).unsqueeze(2)  # [R, N, 1, J, B, 2]
-        places = others.unflatten(-1, (self._entities[1][0], 2)).transpose(2, 3).unsqueeze(3)
-        me = torch.zeros_like(goals[:, :, :, :1])
-        ways = goals - torch.cat([me, places], 2)  # [R, N, I, J, B, 2], the agent's own row first
-        mine = torch.zeros_like(ways[..., :1])
-        mine[:, :, 0] = 1
-        seer = own[:, :, None, None].expand(*ways.shape[:5], -1)
-        cells = torch.cat([ways, mine, seer], -1)
+        (R, N, B), rows = x.shape[:3], x.mT.transpose(1, 2)  # [R, O, N, B]
+        sizes = [count * width for count, width in self._entities]
+        own, targets, others = rows.split([self._own, *sizes], 1)
+        goals = targets.unflatten(1, (-1, 2)).movedim(1, 3).unsqueeze(3)  # [R, 2, N, 1, J, B]
+        places = others.unflatten(1, (self._entities[1][0], 2)).movedim(1, 3).unsqueeze(4)
+        me = torch.zeros_like(goals[:, :, :, :, :1])
+        ways = goals - torch.cat([me, places], 3)  # [R, 2, N, I, J, B], the agent's own row first
+        mine = torch.zeros_like(ways[:, :1])
+        mine[:, :, :, 0] = 1
+        seer = own[:, :, :, None, None].expand(R, -1, N, *ways.shape[3:5], B)
+        cells = torch.cat([ways, mine, seer], 1)
         for depth in range(2):
             cells = layer(parameters, f"layer{depth}", cells)
-        return torch.cat([own, cells[:, :, 0].mean(2)], -1)
+        seen = torch.cat([own, cells[:, :, :, 0].mean(3)], 1)
+        return seen.transpose(1, 2).mT

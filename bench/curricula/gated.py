@@ -10,8 +10,6 @@ from torch import Tensor
 from bench.config import RunConfig
 from bench.interfaces import Task
 
-VERSION = 1
-
 
 class Gated:
     """Every replica is at a stage of its own; success leads on to the next, nothing leads back.

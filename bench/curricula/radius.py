@@ -16,6 +16,7 @@ from bench.interfaces import Task
 from bench.tasks.coop_nav import CoopNav
 
 VERSION = 1
+"""Moves also when a number of `gated` does."""
 
 WIDEST = 0.5
 """The radius at the first stage."""

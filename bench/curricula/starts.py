@@ -10,6 +10,7 @@ from bench.errors import RequestError
 from bench.interfaces import GoalTask, Task
 
 VERSION = 1
+"""Moves also when a number of `gated` does."""
 
 NEAREST = 0.05
 """Share of their ways that agents have left at the first stage of `Reverse`."""
