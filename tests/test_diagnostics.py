@@ -145,7 +145,7 @@ def test_the_record_has_those_of_the_last_policy(tmp_path: Path) -> None:
     assert records.read(path) == record
     values = json.loads(path.read_text())
     del values["diagnostics"]
-    path.write_text(json.dumps(values))
+    path.write_text(records.sealed(values))
     assert records.read(path).diagnostics is None, "as in records made before"
 
 

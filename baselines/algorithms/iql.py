@@ -28,15 +28,12 @@ class IQL(Learned):
         spec: the world's sizes and the run's settings.
         make_scheme: the parameter scheme of the Q networks.
         random: source of the initial parameters.
-        others: learners of a subclass, by name.
 
     Raises:
         RequestError: if the actions are continuous.
     """
 
-    def __init__(
-        self, spec: Spec, make_scheme: SchemeFactory, random: Random, **others: Learner
-    ) -> None:
+    def __init__(self, spec: Spec, make_scheme: SchemeFactory, random: Random) -> None:
         if not spec.discrete:
             raise RequestError("Q-learning needs actions: discrete")
         c = spec.config
@@ -45,7 +42,7 @@ class IQL(Learned):
         values = scheme.init(random.fold("q"))
         fall = c.lr_end, spec.updates
         self._q = Learner(values, c.actor_lr, c.grad_clip, c.tau, scheme, fall)
-        super().__init__(scheme, ("q", self._q), **others)
+        super().__init__(scheme, ("q", self._q))
 
     @torch.no_grad()
     def act(self, observation: Tensor, noise: float = 0.0, random: Random | None = None) -> Tensor:

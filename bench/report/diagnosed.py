@@ -8,25 +8,29 @@ import numpy as np
 
 from bench import stats
 from bench.records import Diagnostics
-from bench.report.aggregate import Row
-from bench.report.formats import Table, Value
+from bench.report.aggregate import Row, counted
+from bench.report.formats import Table, Value, interval
 
 
 def diversity(table: list[Row]) -> Table:
-    """Report the system neural diversity of every cell that has it: its IQM over runs."""
+    """Report the system neural diversity of every cell that has it: its IQM over runs.
+
+    A cell without any run has an entry too, which says so.
+    """
     entries: Table = []
     for row in table:
-        if found := _diagnostics(row):
+        found = _diagnostics(row)
+        if _lost(row, table):
+            numbers = ("distance", "diversity", "diversity_lo", "diversity_hi")
+            entries.append({**identity(row), **_counted(row), **dict.fromkeys(numbers)})
+        elif found:
             estimate = stats.estimate([np.array([each.diversity for each in found])])
             entries.append(
                 {
-                    **_cell(row),
-                    "runs": len(found),
-                    "expected": row.cell.expected,
+                    **identity(row),
+                    **_counted(row),
                     "distance": found[0].distance,
-                    "diversity": estimate.point,
-                    "diversity_lo": estimate.lo,
-                    "diversity_hi": estimate.hi,
+                    **interval("diversity", estimate),
                 }
             )
     return entries
@@ -35,19 +39,23 @@ def diversity(table: list[Row]) -> Table:
 def layers(table: list[Row]) -> Table:
     """Report every layer of the acting networks: medians over runs and sets of weights, and ends.
 
-    `sets` is the number of sets of weights in a layer: 1 if all agents share it.
+    `sets` is the number of sets of weights in a layer: 1 if all agents share it.  A cell without
+    any run has an entry too, which says so.
     """
     entries: Table = []
     for row in table:
         found = _diagnostics(row)
+        if _lost(row, table):
+            numbers = ("layer", "shape", "sets", "norm", "largest", "largest_min", "largest_max")
+            entries.append({**identity(row), **_counted(row), **dict.fromkeys(numbers)})
         for number in range(min((len(each.layers) for each in found), default=0)):
             same = [each.layers[number] for each in found]
             norms = [norm for layer in same for norm in layer.norm]
             largest = [value for layer in same for value in layer.largest]
             entries.append(
                 {
-                    **_cell(row),
-                    "runs": len(found),
+                    **identity(row),
+                    **_counted(row),
                     "layer": number + 1,
                     "shape": "x".join(map(str, same[0].shape)),
                     "sets": len(same[0].norm),
@@ -64,7 +72,18 @@ def _diagnostics(row: Row) -> list[Diagnostics]:
     return [o.diagnostics for o in row.cell.outcomes if o.diagnostics is not None]
 
 
-def _cell(row: Row) -> dict[str, Value]:
+def _lost(row: Row, table: list[Row]) -> bool:
+    """Whether no run of a cell entered, in a table that others are in."""
+    gone = not row.cell.outcomes and not row.cell.reference
+    return gone and any(_diagnostics(other) for other in table)
+
+
+def _counted(row: Row) -> dict[str, Value]:
+    return {**counted([row.cell]), "runs": len(_diagnostics(row))}
+
+
+def identity(row: Row) -> dict[str, Value]:
+    """Return the columns that name a cell."""
     c = row.cell.config
     return {
         "experiment": row.cell.experiment,

@@ -25,6 +25,15 @@ def _fixed(value: float) -> str:
     return f"{round(value, 2) + 0.0:.2f}"  # + 0.0: minus zero is zero
 
 
+def interval(name: str, found: Estimate | None) -> dict[str, Value]:
+    """Return an estimate as three columns; all are empty if there is none."""
+    return {
+        name: found.point if found else None,
+        f"{name}_lo": found.lo if found else None,
+        f"{name}_hi": found.hi if found else None,
+    }
+
+
 def shown_rank(rank: tuple[int, int]) -> str:
     """Write a rank, or the range of ranks that cannot be told apart: ``2``, ``2–4``."""
     first, last = rank
@@ -41,8 +50,14 @@ def to_csv(table: Table, header: Sequence[str] = ()) -> str:
     if table or header:
         writer.writerow(table[0] if table else header)
     for entry in table:
-        writer.writerow(_number(value) for value in entry.values())
+        writer.writerow(_harmless(value) for value in entry.values())
     return text.getvalue()
+
+
+def _harmless(value: Value) -> str:
+    """Write a value so that no spreadsheet takes a text for a formula: with an apostrophe."""
+    formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
+    return f"'{value}" if formula else _number(value)
 
 
 def _number(value: Value) -> str:
