@@ -110,6 +110,7 @@ class Learner:
         clip: largest gradient norm per replica, and per agent where the agents share nothing.
         tau: Polyak rate: target <- (1 - tau) target + tau online.
         scheme: whose parameters these are, if it may have a say in their training.
+        fall: to what share the learning rate falls, linearly, and over how many steps.
     """
 
     def __init__(
@@ -119,13 +120,14 @@ class Learner:
         clip: float,
         tau: float,
         scheme: ParameterScheme | None = None,
+        fall: tuple[float, int] = (1.0, 1),
     ) -> None:
         self.online = Parameters(values)
         self._settle: Settle | None = getattr(scheme, "settle", None)
         remember = getattr(scheme, "memory", None)
         self._memory: Memory | None = remember(values) if remember else None
         self.target_flat, self.target = self.online.target()
-        self._lr, self._clip, self._tau = lr, clip, tau
+        self._lr, self._clip, self._tau, self._fall = lr, clip, tau, fall
         self._mean = torch.zeros_like(self.online.flat)
         self._square = torch.zeros_like(self.online.flat)
         # On an accelerator a tensor, so that a captured update counts on.
@@ -154,10 +156,14 @@ class Learner:
         self._square.mul_(BETA_2).addcmul_(gradient, gradient, value=1 - BETA_2)
         scale = (1 - BETA_2**self._steps) ** 0.5
         root = self._square.sqrt().add_(EPSILON * scale)
-        step = self._lr * scale / (1 - BETA_1**self._steps)
+        lr: float | Tensor = self._lr
+        left, steps = self._fall
+        if left < 1:
+            lr = lr * (1 - (1 - left) * self._steps / steps)
+        step = lr * scale / (1 - BETA_1**self._steps)
         self.online.flat.addcdiv_(self._mean * -step, root)
         if self._settle is not None:
-            self._settle(self.online.views, self._lr)
+            self._settle(self.online.views, float(lr))
         return torch.linalg.vector_norm(norm, dim=(1, 2))
 
     def hear(self, score: Tensor) -> None:

@@ -33,7 +33,8 @@ def together(x: Tensor) -> Tensor:
 def as_one(spec: Spec, actions: int) -> Spec:
     """Return the world as the one agent has it, whose actions are of this size."""
     seen = spec.agents * spec.observation_size
-    return replace(spec, agents=1, observation_size=seen, action_size=actions)
+    world = replace(spec, agents=1, observation_size=seen, action_size=actions)
+    return replace(world, entities=None)
 
 
 def of_one(batch: Batch, action: Tensor) -> Batch:
