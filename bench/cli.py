@@ -346,14 +346,20 @@ def _print_table(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
         print("  ".join(padded).rstrip())
 
 
+SHOWN = 12
+"""Runs left out that a report names on the screen."""
+
+
 def _report(options: argparse.Namespace) -> None:
     import importlib
 
     from bench.report.load import load
 
     results = load(options.grid, options.results)
-    for problem in results.problems:
+    for problem in results.problems[:SHOWN]:
         print(f"hypercoop: {problem}", file=sys.stderr)
+    if len(results.problems) > SHOWN:
+        print(f"hypercoop: {results.notice()}; all in tables/problems.csv", file=sys.stderr)
     module = importlib.import_module(f"bench.report.{options.command}")
     for path in module.build(results, options.results / results.grid.name):
         print(path)
