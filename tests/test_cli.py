@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from small import TINY
 
-from bench import records
+from bench import records, registry
 from bench.cli import main
 from bench.evaluate import evaluate
 from bench.policies import find_policy, load_policy
@@ -260,7 +260,7 @@ def test_methods_and_tasks_are_listed(capsys: pytest.CaptureFixture[str]) -> Non
     assert "hyper-maddpg" in capsys.readouterr().out
     assert main(["tasks", "--agents=2", "--json"]) == 0
     tasks = {row["task"]: row for row in json.loads(capsys.readouterr().out)}
-    assert {"coop-nav", "roles", "specialisation", "synchronisation", "pettingzoo"} == set(tasks)
+    assert set(tasks) == set(registry.TASKS)
     assert "split" in tasks["roles"]["options"] and tasks["roles"]["one_policy"] == "-"
     assert tasks["specialisation"]["one_policy"] == "0.5"
     assert tasks["specialisation"]["one_stochastic_policy"] == "0.75"

@@ -32,10 +32,9 @@ def together(x: Tensor) -> Tensor:
 
 def as_one(spec: Spec, actions: int) -> Spec:
     """Return the world as the one agent has it, whose actions are of this size."""
-    features = None if spec.features is None else spec.features.reshape(1, -1)
     seen = spec.agents * spec.observation_size
     world = replace(spec, agents=1, observation_size=seen, action_size=actions)
-    return replace(world, features=features, entities=None)
+    return replace(world, entities=None)
 
 
 def of_one(batch: Batch, action: Tensor) -> Batch:
@@ -54,7 +53,7 @@ class MetaDDPG(ActorCritic):
 
     Args:
         spec: the world's sizes and the run's settings.
-        make_scheme: the actor's parameter scheme, for one agent.
+        make_scheme: the actor's parameter scheme, asked for one agent's network.
         random: source of the initial parameters.
 
     Raises:
@@ -83,7 +82,7 @@ class MetaDQN(IQL):
 
     Args:
         spec: the world's sizes and the run's settings.
-        make_scheme: the parameter scheme of the Q network, for one agent.
+        make_scheme: the Q network's parameter scheme, asked for one agent's network.
         random: source of the initial parameters.
 
     Raises:
