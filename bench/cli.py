@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from bench import registry
 from bench.arguments import parser
 from bench.config import RunConfig, load_methods, resolve
 from bench.errors import RequestError, WorldError, nearest
@@ -199,7 +200,8 @@ def _watch(options: argparse.Namespace) -> None:
 def _methods(options: argparse.Namespace) -> None:
     sizes = _plain(options.agents), _plain(options.hidden)
     for name in load_methods():  # what is wrong with a size is found before torch is imported
-        resolve({"method": name, "agents": sizes[0], "hidden": sizes[1]}, where="methods")
+        whole = {"method": name, "task": registry.FEATURED[0], "agents": sizes[0]}
+        resolve(whole, {"hidden": sizes[1]}, where="methods")
     import torch
 
     from bench.costs import costs
@@ -230,8 +232,6 @@ def _rounded(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _tasks(options: argparse.Namespace) -> None:
-    from bench import registry
-
     rows = []
     for name, path in registry.TASKS.items():
         row = {"task": name, "rewards": ", ".join(registry.REWARDS[name])}

@@ -291,6 +291,12 @@ def resolve(*layers: Mapping[str, Any], where: str = "request") -> RunConfig:
         config = config.model_copy(update={"task_options": options.model_dump(mode="json")})
     if entry.scheme and (model := registry.options_model(entry.scheme)) is not None:
         validate(model, entry.scheme_options, f"{where}: scheme_options of method '{name}'")
+    wants = entry.scheme_options.get("conditioning") == "features"
+    if wants and family in registry.TASK_OPTIONS and family not in registry.FEATURED:
+        raise RequestError(
+            f"{where}: method '{name}' is conditioned on features of the agents' roles, which task "
+            f"'{config.task}' does not give; choose task {' or '.join(registry.FEATURED)}"
+        )
     if config.sampler not in entry.samplers:
         raise RequestError(
             f"{where}: method '{name}' does not support sampler '{config.sampler}'; "

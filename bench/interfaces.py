@@ -147,7 +147,21 @@ class Layered(Protocol):
     """What an algorithm may have besides, so that its acting network is diagnosed."""
 
     def layers(self) -> Weights:
-        """Return the layers of the acting network."""
+        """Return the layers of the acting network: ReLUs between them, none after the last."""
+        ...
+
+
+@runtime_checkable
+class Graded(Protocol):
+    """What an algorithm with layers may have besides: the gradients that it learns by."""
+
+    def gradients(self, batch: Batch) -> tuple[Tensor, Sequence[Tensor]]:
+        """Differentiate the acting network's loss on a batch, and change nothing.
+
+        Returns:
+            The gradient by all that is trained of it, [R, ...], and that by each layer's W, of its
+            shape; neither clipped.
+        """
         ...
 
 

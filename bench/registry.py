@@ -63,6 +63,9 @@ REWARDS: Mapping[str, Mapping[str, str]] = {
 }
 """The rewards of each task; the first is the one of a run that asks for none."""
 
+FEATURED = ("roles",)
+"""Tasks that give features of their agents' roles, for methods conditioned on them."""
+
 SAMPLERS: Mapping[str, str] = {
     "uniform": "bench.replay.uniform:Uniform",
     "prioritized": "bench.replay.prioritized:Prioritized",

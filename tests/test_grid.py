@@ -135,7 +135,8 @@ def test_what_is_no_grid_is_refused(text: str, tmp_path: Path) -> None:
 
 def test_every_method_names_parts_that_exist_and_declare_a_version() -> None:
     for name in load_methods():
-        for part, version in behaviour(resolve({"method": name, "sampler": "uniform"})).items():
+        config = resolve({"method": name, "task": "roles", "sampler": "uniform"})
+        for part, version in behaviour(config).items():
             path, number = re.fullmatch(r"(\S+)@(\d+)( {.*})?", version).groups()[:2]  # type: ignore[union-attr]
             assert int(number) >= 1, part
             registry.load(path)

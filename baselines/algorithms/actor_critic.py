@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Literal
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from baselines.algorithms.losses import td_target, weighted_square_gradient
 from baselines.mlp import mlp, pull_back, pull_back_own
-from baselines.networks import Acting, Learner, parameter_counts
+from baselines.networks import Acting, Learner, layer_gradients, parameter_counts
 from baselines.sharing.independent import Independent
 from bench.errors import RequestError
 from bench.interfaces import Batch, SchemeFactory, Spec, Weights
@@ -114,13 +115,23 @@ class ActorCritic:
     def _learn_actions(self, batch: Batch, stored: Tensor) -> Tensor:
         """Descend on penalty * mean of logit^2 - mean of Q, a mean over the batch per network."""
         logits = mlp(self.layers(), batch.observation.transpose(1, 2))
+        return self._actor.descend(logits, self._logit_gradient(batch, stored, logits))
+
+    @torch.no_grad()
+    def _logit_gradient(self, batch: Batch, stored: Tensor, logits: Tensor) -> Tensor:
+        """Differentiate the actors' loss by their outputs before the tanh: [R, N, B, A]."""
         B, A = logits.shape[2:]
-        with torch.no_grad():
-            action = torch.tanh(logits)
-            slope = self._value_gradient(batch, stored, action)
-            gradient = torch.ops.aten.tanh_backward(slope, action).mul_(-1 / B)
-            gradient.add_(logits, alpha=2 * self._penalty / (B * A))
-        return self._actor.descend(logits, gradient)
+        action = torch.tanh(logits)
+        slope = self._value_gradient(batch, stored, action)
+        gradient: Tensor = torch.ops.aten.tanh_backward(slope, action).mul_(-1 / B)
+        return gradient.add_(logits, alpha=2 * self._penalty / (B * A))
+
+    def gradients(self, batch: Batch) -> tuple[Tensor, list[Tensor]]:
+        """Differentiate the actors' loss by what is trained of them and by their layers."""
+        x = batch.observation.transpose(1, 2)
+        stored = self._critic_input(x, batch.action.transpose(1, 2))
+        loss_gradient = functools.partial(self._logit_gradient, batch, stored)
+        return layer_gradients(self._actor.online, self.layers(), x, loss_gradient)
 
     def _critic_layers(self) -> Weights:
         return self._critic_scheme.weights(self._critic.online.views)

@@ -10,7 +10,7 @@ from torch.nn.functional import one_hot
 
 from baselines.algorithms.losses import double_q, td_target, weighted_square_gradient
 from baselines.mlp import mlp
-from baselines.networks import Acting, Learner, parameter_counts
+from baselines.networks import Acting, Learner, layer_gradients, parameter_counts
 from bench.errors import RequestError
 from bench.interfaces import Batch, SchemeFactory, Spec, Weights
 from bench.random import Random
@@ -67,20 +67,33 @@ class IQL:
 
     def update(self, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
         """One step on every agent's TD error; the priority is the mean of their sizes."""
-        with torch.no_grad():
-            online_t = mlp(self._acting.layers(), batch.next_observation.transpose(1, 2))
-            target_t = self._values(self._q.target, batch.next_observation)
-            reward = batch.reward.transpose(1, 2)
-            target = td_target(reward, double_q(online_t, target_t), self._gamma, batch.terminated)
         values = self._values(self._q.online.views, batch.observation)
-        action = batch.action.transpose(1, 2)
-        td = (values.detach() * action).sum(-1) - target
-        gradient = weighted_square_gradient(td, batch.weight).unsqueeze(-1) * action
+        td, gradient = self._loss_gradient(batch, values)
         norm = self._q.descend(values, gradient)
         self._q.hear(batch.reward.mean((1, 2)))
         self._q.track()
         errors = td.abs().mean(1)
         return errors, {"td_error": errors.mean(1), "critic_gradient_norm": norm}
+
+    @torch.no_grad()
+    def _loss_gradient(self, batch: Batch, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Return TD errors [R, N, B], and the loss's gradient by the values [R, N, B, A]."""
+        online_t = mlp(self._acting.layers(), batch.next_observation.transpose(1, 2))
+        target_t = self._values(self._q.target, batch.next_observation)
+        reward = batch.reward.transpose(1, 2)
+        target = td_target(reward, double_q(online_t, target_t), self._gamma, batch.terminated)
+        action = batch.action.transpose(1, 2)
+        td = (values * action).sum(-1) - target
+        return td, weighted_square_gradient(td, batch.weight).unsqueeze(-1) * action
+
+    def gradients(self, batch: Batch) -> tuple[Tensor, list[Tensor]]:
+        """Differentiate the Q networks' loss by what is trained of them and by their layers."""
+        x = batch.observation.transpose(1, 2)
+
+        def loss_gradient(values: Tensor) -> Tensor:
+            return self._loss_gradient(batch, values)[1]
+
+        return layer_gradients(self._q.online, self.layers(), x, loss_gradient)
 
     # -- what the harness keeps --------------------------------------------------------------------
 

@@ -6,10 +6,11 @@ from typing import Any
 
 import torch
 
+from bench import registry
 from bench.config import method_entry, resolve
 from bench.fleet import Fleet
 
-TASK = "roles"
+TASK = registry.FEATURED[0]
 """Its sizes are coop-nav's, and methods that want features of the agents find them."""
 
 
