@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Iterable
 
 import numpy as np
 
 from bench import stats
 from bench.records import Diagnostics
 from bench.report.aggregate import Row
-from bench.report.formats import Table, Value
+from bench.report.formats import Table, Value, interval
 
 
 def diversity(table: list[Row]) -> Table:
-    """Report the system neural diversity of every cell that has it: its IQM over runs."""
+    """Report the system neural diversity of every cell that has it: its IQM over runs.
+
+    `gradient` is the median norm of the loss's gradient by what is trained of the acting network:
+    of a hypernetwork, and not by what it generates.
+    """
     entries: Table = []
     for row in table:
         if found := _diagnostics(row):
@@ -24,9 +29,8 @@ def diversity(table: list[Row]) -> Table:
                     "runs": len(found),
                     "expected": row.cell.expected,
                     "distance": found[0].distance,
-                    "diversity": estimate.point,
-                    "diversity_lo": estimate.lo,
-                    "diversity_hi": estimate.hi,
+                    "gradient": _median(d.gradient for d in found if d.gradient is not None),
+                    **interval("diversity", estimate),
                 }
             )
     return entries
@@ -35,7 +39,9 @@ def diversity(table: list[Row]) -> Table:
 def layers(table: list[Row]) -> Table:
     """Report every layer of the acting networks: medians over runs and sets of weights, and ends.
 
-    `sets` is the number of sets of weights in a layer: 1 if all agents share it.
+    `sets` is the number of sets of weights in a layer: 1 if all agents share it.  `gradient` and
+    `dead` (units) are medians too, `alike` (rows, dead blocks among them) is a mean over runs; they
+    are missing where the records were made before they were measured.
     """
     entries: Table = []
     for row in table:
@@ -55,9 +61,22 @@ def layers(table: list[Row]) -> Table:
                     "largest": statistics.median(largest),
                     "largest_min": min(largest),
                     "largest_max": max(largest),
+                    "gradient": _median(g for layer in same for g in layer.gradient),
+                    "dead": _median(share for layer in same for share in layer.dead),
+                    "alike": _mean(layer.alike for layer in same if layer.alike is not None),
                 }
             )
     return entries
+
+
+def _median(values: Iterable[float]) -> float | None:
+    found = list(values)
+    return statistics.median(found) if found else None
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    found = list(values)
+    return statistics.fmean(found) if found else None
 
 
 def _diagnostics(row: Row) -> list[Diagnostics]:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.records import write_atomic
-from bench.report import draw_curves, draw_methods
+from bench.report import draw_ablation, draw_curves, draw_methods
+from bench.report.ablation import changes
 from bench.report.aggregate import overall, rows
 from bench.report.curves import panels
 from bench.report.load import Results
@@ -25,7 +26,8 @@ def build(results: Results, out_dir: Path) -> list[Path]:
     """Write every figure below ``out_dir/figures``, each as .svg and .png.
 
     `methods` always; `figure4`, and `figure4-<method>` for every further method, where the grid has
-    that experiment; `profiles` where at least two methods share a setting.
+    that experiment; `ablation` where it has a default and changes of it, else `profiles` where at
+    least two methods share a setting.
 
     Returns:
         The paths written.
@@ -40,7 +42,9 @@ def build(results: Results, out_dir: Path) -> list[Path]:
     for place, (method, by_agents) in enumerate(panels(table).items()):
         name = f"figure4-{method.replace(':', '.')}" if place else "figure4"
         figures[name] = functools.partial(draw_curves.learning_curves, method, by_agents)
-    if len(standings.standings) > 1:
+    if changed := changes(table):
+        figures["ablation"] = functools.partial(draw_ablation.ablation, changed)
+    elif len(standings.standings) > 1:
         figures["profiles"] = functools.partial(draw_methods.profiles, standings)
     paths = []
     for name, draw in figures.items():

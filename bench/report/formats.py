@@ -12,6 +12,15 @@ Value = str | int | float | None
 Table = list[dict[str, Value]]
 
 
+def interval(name: str, found: Estimate | None) -> dict[str, Value]:
+    """Spread an estimate over three columns: the point, and the ends of its interval."""
+    return {
+        name: found.point if found else None,
+        f"{name}_lo": found.lo if found else None,
+        f"{name}_hi": found.hi if found else None,
+    }
+
+
 def shown(found: Estimate | None) -> str | None:
     """Write an estimate for people: ``12.31 [11.02, 13.40]``; the point alone has no interval."""
     if found is None:

@@ -7,11 +7,11 @@ from pathlib import Path
 from bench import stats
 from bench.records import write_atomic
 from bench.report import diagnosed
+from bench.report.ablation import ablation
 from bench.report.aggregate import Overall, Row, overall, rows
 from bench.report.curves import CURVES, letter, panels
-from bench.report.formats import Table, Value, shown, shown_rank, to_csv, to_tex
+from bench.report.formats import Table, Value, interval, shown, shown_rank, to_csv, to_tex
 from bench.report.load import KINDS, Results
-from bench.stats import Estimate
 
 
 def build(results: Results, out_dir: Path) -> list[Path]:
@@ -34,6 +34,7 @@ def build(results: Results, out_dir: Path) -> list[Path]:
         "costs.tex": to_tex([_shown(entry) for entry in costs(table)], notice),
         "diversity.csv": to_csv(diagnosed.diversity(table)),
         "layers.csv": to_csv(diagnosed.layers(table)),
+        "ablation.csv": to_csv(ablation(table)),
         "methods.csv": to_csv(methods(standings)),
         "methods.tex": to_tex(_methods_tex(standings), notice),
         "improvements.csv": to_csv(improvements(standings)),
@@ -85,11 +86,11 @@ def _final(row: Row) -> dict[str, Value]:
         "expected": cell.expected,
         **{kind: cell.count(kind) for kind in KINDS},
         "metric": cell.outcomes[0].metric if cell.outcomes else None,
-        **_interval("iqm", row.score),
+        **interval("iqm", row.score),
         "mean": row.mean,
         "std": row.std,
         "any_success": row.any_success,
-        **_interval("normalised", row.normalised),
+        **interval("normalised", row.normalised),
         **_cost(row),
     }
 
@@ -131,7 +132,7 @@ def methods(standings: Overall) -> Table:
             "method": s.method,
             "rank_first": s.rank[0],
             "rank_last": s.rank[1],
-            **_interval("normalised", s.score),
+            **interval("normalised", s.score),
             "settings": standings.settings,
             "common_settings": standings.common,
             "runs": s.runs,
@@ -144,8 +145,7 @@ def methods(standings: Overall) -> Table:
 def improvements(standings: Overall) -> Table:
     """Probability that a run of the first method beats one of the second."""
     return [
-        {"method": a, "over": b, **_interval("probability", p)}
-        for a, b, p in standings.improvements
+        {"method": a, "over": b, **interval("probability", p)} for a, b, p in standings.improvements
     ]
 
 
@@ -177,14 +177,6 @@ def learning_curves(table: list[Row]) -> Table:
                 }
             )
     return entries
-
-
-def _interval(name: str, found: Estimate | None) -> dict[str, Value]:
-    return {
-        name: found.point if found else None,
-        f"{name}_lo": found.lo if found else None,
-        f"{name}_hi": found.hi if found else None,
-    }
 
 
 # -- for LaTeX -------------------------------------------------------------------------------------
