@@ -1,4 +1,4 @@
-"""The performance benchmark: what it counts and covers.  One test looks at a time, a ratio of 50."""
+"""The performance benchmark: what it counts and covers.  One test looks at times, at a ratio."""
 
 from __future__ import annotations
 
