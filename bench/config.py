@@ -56,8 +56,8 @@ class RunConfig(Strict):
     """Task: coop-nav, roles, specialisation, synchronisation, or pettingzoo:MODULE for any
     PettingZoo parallel environment."""
     task_options: dict[str, Any] = {}
-    """Options of the task (coop-nav: dynamics, radius, horizon, targets, collisions; roles: also
-    split; the matrix games: horizon; else the environment's own keyword arguments)."""
+    """Options of the task (coop-nav: dynamics, radius, horizon, targets, collisions, start; roles:
+    also split; the matrix games: horizon; else the environment's own keyword arguments)."""
     agents: Positive = 3
     """Number of agents N (and of targets, or moves)."""
     reward: Name = "group-goal"
@@ -225,6 +225,12 @@ def methods_file() -> Path:
     return Path(os.environ.get("HYPERCOOP_METHODS", own))
 
 
+def claims_file() -> Path:
+    """Return the source's claims: $HYPERCOOP_CLAIMS, or config/claims.yaml of this checkout."""
+    own = Path(__file__).resolve().parents[1] / "config" / "claims.yaml"
+    return Path(os.environ.get("HYPERCOOP_CLAIMS", own))
+
+
 @functools.cache
 def load_methods(path: Path | None = None) -> Mapping[str, MethodEntry]:
     """Read the method table.
@@ -288,7 +294,7 @@ def resolve(*layers: Mapping[str, Any], where: str = "request") -> RunConfig:
     if family in registry.TASK_OPTIONS:
         model = registry.load(registry.TASK_OPTIONS[family])
         options = validate(model, config.task_options, f"{where}: task_options of {family}")
-        config = config.model_copy(update={"task_options": options.model_dump(mode="json")})
+        config = config.model_copy(update={"task_options": _dump(options)})
     if entry.scheme and (model := registry.options_model(entry.scheme)) is not None:
         validate(model, entry.scheme_options, f"{where}: scheme_options of method '{name}'")
     wants = entry.scheme_options.get("conditioning") == "features"
@@ -303,6 +309,17 @@ def resolve(*layers: Mapping[str, Any], where: str = "request") -> RunConfig:
             f"choose {' or '.join(entry.samplers)}"
         )
     return config
+
+
+def _dump(options: BaseModel) -> dict[str, Any]:
+    """Return a task's options as plain values, without those added later that change nothing."""
+    fields = type(options).model_fields
+    neutral = {
+        name
+        for name in getattr(options, "added_later", ())
+        if getattr(options, name) == fields[name].default
+    }
+    return options.model_dump(mode="json", exclude=neutral)
 
 
 def behaviour(config: RunConfig) -> dict[str, str]:

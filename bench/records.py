@@ -109,6 +109,38 @@ class Diagnostics(Strict):
     """Of the acting network; empty if the algorithm does not show it."""
 
 
+class Episode(Strict):
+    """One episode, as drawn in a filmstrip."""
+
+    targets: list[list[float]]
+    """[N][2]"""
+    positions: list[list[list[float]]]
+    """[T + 1][N][2] of the agents."""
+    switches: list[tuple[int, int]]
+    """Each a step and the agent that turned to another target in it."""
+
+
+class Teamwork(Strict):
+    """Who does the work and how targets are chosen: see :mod:`bench.teamwork`."""
+
+    episodes: int
+    """Number of greedy episodes."""
+    idle: list[float]
+    """[N] share of steps in which the agent neither moves nor covers a target."""
+    replaceable: list[float]
+    """[N] share of episodes in which no target is lost if the agent does nothing."""
+    lost: list[float]
+    """[N] covered targets a step that are lost if the agent does nothing."""
+    switches: list[float]
+    """[T] switches of target an agent, by step."""
+    switches_frozen: list[float]
+    """[T] the same of agents whose team-mates do nothing."""
+    redirected: list[float]
+    """[N] share of episodes that the agent ends with another target than without team-mates."""
+    example: Episode
+    """The episode with the median number of switches."""
+
+
 class Record(Strict):
     """One run."""
 
@@ -136,6 +168,8 @@ class Record(Strict):
     cost: Cost
     diagnostics: Diagnostics | None = None
     """None for controllers, diverged runs, and records made before there was such a block."""
+    teamwork: Teamwork | None = None
+    """None for tasks other than cooperative navigation, diverged runs, and earlier records."""
     provenance: dict[str, Any]
     """Host facts, the only part that may differ between two equal runs."""
 

@@ -26,6 +26,8 @@ from bench.interfaces import Batch
 from bench.provenance import Stopwatch, provenance
 from bench.random import Random
 from bench.records import Assessment, Record, rounded
+from bench.tasks.coop_nav import CoopNav
+from bench.teamwork import teamwork
 
 VERSION = 2
 """Behaviour version of everything shared: this loop, replay storage, random numbers, networks.
@@ -309,6 +311,9 @@ class Run:
         last = self._evaluate(random, config.absolute_episodes)
         parts = fleet.task, fleet.spec, fleet.algorithm, fleet.reward
         diagnostics = diagnose(*parts) if final else None
+        teams = None
+        if isinstance(fleet.task, CoopNav):
+            teams = teamwork(fleet.task, fleet.algorithm, random.fold("teamwork"))
         best = last
         if final:
             fleet.algorithm.load_policy(self._best)
@@ -335,6 +340,7 @@ class Run:
                 ),
                 cost=cost,
                 diagnostics=diagnostics[replica] if diagnostics and sound else None,
+                teamwork=teams[replica] if teams and sound else None,
                 provenance=facts,
             )
             kept = {"best": self._best, "final": final}

@@ -75,6 +75,7 @@ rule paper:
         f"{RESULTS}/paper.pdf",
         f"{RESULTS}/values.json",
         f"{RESULTS}/values.tex",
+        f"{RESULTS}/claims.json",
     log:
         f"{RESULTS}/logs/paper.log",
     params:

@@ -14,7 +14,8 @@ ROOT = Path(__file__).parents[1]
 GRIDS = [
     path
     for path in sorted((ROOT / "config").glob("*.yaml"))
-    if path.name != "methods.yaml" and (ROOT / "results" / load_grid(path).name / "runs").exists()
+    if path.name not in ("methods.yaml", "claims.yaml")
+    and (ROOT / "results" / load_grid(path).name / "runs").exists()
 ]
 
 

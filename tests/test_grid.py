@@ -21,6 +21,7 @@ from bench import registry
 from bench.config import MethodEntry, RunConfig, behaviour, load_methods, resolve
 from bench.errors import RequestError
 from bench.grid import Experiment, Grid, expand, load_grid
+from bench.report.values import discovery_rate
 
 ROOT = Path(__file__).parents[1]
 
@@ -38,21 +39,45 @@ def write(folder: Path, values: Any) -> Path:
 
 def test_the_paper_grid_is_complete() -> None:
     runs = expand(load_grid(ROOT / "config" / "paper.yaml"))
-    cells = {
-        (c.method, c.reward, c.sampler, c.agents, c.seed)
-        for run in runs.values()
-        if (c := run.config).method not in ("oracle", "random")
-    }
-    assert cells == set(
-        itertools.product(
-            ["iql", "iddpg", "maddpg", "ps-maddpg", "hyper-maddpg"],
-            ["group-goal", "summed-individual"],
-            ["uniform", "prioritized"],
-            [2, 3, 4],
-            range(10),
-        )
+
+    def cells(experiment: str) -> set[tuple[str, str, str, int, int]]:
+        own = [run.config for run in runs.values() if run.experiment == experiment]
+        return {(c.method, c.reward, c.sampler, c.agents, c.seed) for c in own}
+
+    rewards, samplers = ["group-goal", "summed-individual"], ["uniform", "prioritized"]
+    for experiment, agents in {
+        "figure4": [2, 3, 4],
+        "first-order": [2, 3, 4],
+        "iso-discovery-3": [3],
+        "iso-discovery-4": [4],
+    }.items():
+        axes = (["ps-maddpg"], rewards, samplers, agents, range(10))
+        assert cells(experiment) == set(itertools.product(*axes))
+    methods = {method for method, *_ in cells("methods")}
+    assert cells("methods") == set(
+        itertools.product(methods, rewards, samplers, [2, 3, 4], range(5))
     )
-    assert len(cells) == 600
+
+
+def test_every_world_of_the_paper_has_its_ends_of_the_scale() -> None:
+    runs = expand(load_grid(ROOT / "config" / "paper.yaml")).values()
+
+    def worlds(references: bool) -> set[tuple[int, str]]:
+        return {
+            (run.config.agents, str(sorted(run.config.task_options.items())))
+            for run in runs
+            if run.experiment.startswith("references") == references
+        }
+
+    assert worlds(references=False) <= worlds(references=True)
+
+
+def test_the_iso_discovery_radii_make_discovery_as_likely_as_for_two_agents() -> None:
+    experiments = load_grid(ROOT / "config" / "paper.yaml").experiments
+    rate = discovery_rate(2, 0.1)
+    for agents in (3, 4):
+        radius = experiments[f"iso-discovery-{agents}"].settings["task_options"]["radius"]
+        assert discovery_rate(agents, radius) == pytest.approx(rate, rel=5e-3)
 
 
 def test_later_layers_win_and_task_options_merge(tmp_path: Path) -> None:

@@ -11,17 +11,18 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from bench.config import methods_file
+from bench.config import claims_file, methods_file
 
 
 def code_digest(grid: str | Path) -> str:
     """Hash what decides the look of a grid's reports, its records apart.
 
-    The reports' and statistics' sources, the method table, and the grid file: 16 hex digits of a
-    SHA-256.
+    The reports' and statistics' sources, the method table, the claims and the grid file: 16 hex
+    digits of a SHA-256.
     """
     here = Path(__file__).parent
-    sources = [*here.glob("*.py"), *here.glob("*.html"), here.parent / "stats.py", methods_file()]
+    sources = [*here.glob("*.py"), *here.glob("*.html"), here.parent / "stats.py"]
+    sources += [methods_file(), claims_file()]
     digest = hashlib.sha256(Path(grid).read_bytes())
     for path in sorted(sources):
         digest.update(path.read_bytes())

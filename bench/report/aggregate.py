@@ -67,8 +67,9 @@ class Cell:
 
     @property
     def reference(self) -> bool:
-        """Whether this is an end of the scale and not a contestant."""
-        return self.experiment.partition(".")[0] == REFERENCES
+        """Whether this is an end of the scale, or another controller, and not a contestant."""
+        learns = not self.outcomes or any(o.cost.trained_parameters for o in self.outcomes)
+        return self.experiment.partition(".")[0] == REFERENCES or not learns
 
     @property
     def scores(self) -> Array:

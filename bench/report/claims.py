@@ -1,118 +1,276 @@
-"""What the records say about the source paper's claims, by rules that were set beforehand."""
+"""The claims ledger: what the records say about the source paper's claims.
+
+What would support or refute a claim is written in ``config/claims.yaml``, which names the rules of
+this module; verdicts are computed from it and the records, and typed nowhere.
+"""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
+import numpy as np
+from pydantic import Field, model_validator
+
+from bench import stats
+from bench.config import Fraction, Name, Positive, Strict, claims_file, read_yaml, validate
+from bench.grid import Label
 from bench.report.aggregate import Row
-
-LEARNED = 0.5
-"""A curve has learned if its interval lies at or above this share of the oracle's score."""
-FLOOR = 0.05
-"""A curve has learned nothing if its interval lies below this share of the oracle's score."""
+from bench.report.curves import CURVES, letter
+from bench.report.formats import Table
+from bench.report.load import Outcome
+from bench.stats import Estimate
 
 Verdict = Literal["supported", "refuted", "inconclusive"]
-Outcome = Literal["learned", "partial", "nothing", "open", "few seeds", "no runs", "no oracle"]
 
 
-@dataclass(frozen=True, eq=False)
-class Curve:
-    """One curve of Figure 4 at one number of agents, judged by its final score."""
+class Thresholds(Strict):
+    """Where the rules draw their lines."""
 
-    letter: str
+    learned: Fraction
+    """Share of the oracle's score that is learning."""
+    nothing: Fraction
+    """Share of the oracle's score below which nothing was learned."""
+    lazy: Fraction
+    """Share of episodes in which a lazy agent can be replaced by one that does nothing."""
+    replans: Fraction
+    """Switches of target an agent and episode, and share of episodes with a redirected agent."""
+
+
+class Claim(Strict):
+    """One claim and its test."""
+
+    claim: str
+    """What the source says, as a sentence."""
+    test: Literal["learns", "fails", "nothing", "lazy", "replans", "fewer", "sooner"]
+    """A rule of this module; the head of config/claims.yaml says what each asks."""
+    experiments: Annotated[list[Label], Field(min_length=1)]
+    """Where it is asked."""
+    curves: Annotated[list[Literal["A", "B", "C", "D"]], Field(min_length=1)]
+    """Of which rewards and samplers."""
+    agents: Annotated[list[Positive], Field(min_length=1)]
+    """Of which numbers of agents."""
+    method: Name = "ps-maddpg"
+    """Of which method."""
+    than: Name | None = None
+    """The method that it is compared with in the same setting, by `fewer` and `sooner`."""
+    quantity: Literal["trained_parameters", "flops_per_update"] | None = None
+    """What `fewer` counts."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> Claim:
+        if (self.than is not None) != (self.test in ("fewer", "sooner")):
+            raise ValueError("`than` belongs to the tests fewer and sooner, which need it")
+        if (self.quantity is not None) != (self.test == "fewer"):
+            raise ValueError("`quantity` belongs to the test fewer, which needs it")
+        return self
+
+
+class Rules(Strict):
+    """config/claims.yaml."""
+
+    thresholds: Thresholds
+    claims: dict[Label, Claim]
+
+
+@functools.cache
+def load_rules() -> Rules:
+    """Read the claims and their tests.
+
+    Raises:
+        RequestError: if the file is missing or wrong.
+    """
+    return validate(Rules, read_yaml(claims_file()), str(claims_file()))
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a rule judges: a row, the one it is compared with, and where the lines are."""
+
+    claim: Claim
     row: Row
-    meets: bool | None
-    """Whether the IQM itself is at least LEARNED of the oracle; none without either."""
-    above_random: bool | None
-    """Whether the whole interval lies above the random reference; none without either."""
-    outcome: Outcome
-    """By the interval: `learned`; `nothing`; `partial`, above random and below `learned`; else
-    `open`.  `few seeds` without an interval."""
+    than: Row | None
+    lines: Thresholds
 
 
-def judge(letter: str, row: Row) -> Curve:
-    """Judge a curve by the rules of this module."""
-    score, oracle, random = row.score, row.reference.oracle, row.reference.random
-    meets = None if score is None or oracle is None else score.point >= LEARNED * oracle
-    above = None
-    if score is not None and score.lo is not None and random is not None:
-        above = score.lo > random
-    return Curve(letter, row, meets, above, _outcome(row, above))
+Finding = tuple[Verdict, str]
+"""A verdict and the ground for it, in numbers and words."""
 
 
-def _outcome(row: Row, above_random: bool | None) -> Outcome:
-    score, oracle = row.score, row.reference.oracle
-    if score is None:
-        return "no runs"
-    if oracle is None:
-        return "no oracle"
-    if score.lo is None or score.hi is None:
-        return "few seeds"
-    if score.lo >= LEARNED * oracle:
-        return "learned"
-    if score.hi < FLOOR * oracle:
-        return "nothing"
-    return "partial" if above_random and score.hi < LEARNED * oracle else "open"
+def ledger(table: list[Row]) -> Table:
+    """Judge every claim wherever these rows can speak to it: one entry each, in the file's order.
 
-
-def claims(curves: dict[int, list[Curve]], table: list[Row]) -> list[dict[str, str]]:
-    """Give each claim that the grid can speak to its verdict and the ground for it, in words."""
-    outcomes = {N: {curve.letter: curve.outcome for curve in of} for N, of in curves.items()}
-    found = []
-    for N, of in outcomes.items():
-        if "B" in of:
-            claim = f"Group goal with prioritized replay (B) learns at N = {N}"
-            found.append(_claim(claim, _learns(of["B"]), f"B: {of['B']}"))
-    for N, of in outcomes.items():
-        if "A" in of:
-            claim = f"Group goal with uniform replay (A) learns nothing at N = {N}"
-            found.append(_claim(claim, _learns_nothing(of["A"]), f"A: {of['A']}"))
-    if {"C", "D"} <= outcomes.get(4, {}).keys():
-        verdict = _fails([outcomes[4]["C"], outcomes[4]["D"]])
-        ground = f"C: {outcomes[4]['C']}, D: {outcomes[4]['D']}"
-        found.append(_claim("Summed individual rewards (C, D) fail at N = 4", verdict, ground))
-    return found + _sharing(table)
-
-
-def _claim(claim: str, verdict: Verdict, ground: str) -> dict[str, str]:
-    return {"claim": claim, "verdict": verdict, "ground": ground}
-
-
-def _learns(outcome: Outcome) -> Verdict:
-    if outcome == "learned":
-        return "supported"
-    return "refuted" if outcome in ("partial", "nothing") else "inconclusive"
-
-
-def _learns_nothing(outcome: Outcome) -> Verdict:
-    if outcome == "nothing":
-        return "supported"
-    return "refuted" if outcome in ("learned", "partial") else "inconclusive"
-
-
-def _fails(outcomes: list[Outcome]) -> Verdict:
-    if "learned" in outcomes:
-        return "refuted"
-    failed = all(outcome in ("partial", "nothing") for outcome in outcomes)
-    return "supported" if failed else "inconclusive"
-
-
-def _sharing(table: list[Row]) -> list[dict[str, str]]:
-    """Parameter sharing against vanilla MADDPG: a matter of counting."""
-    counted = {
-        (row.cell.config.method, row.cell.config.agents): row.cost.trained_parameters
+    `records` is the folder of the runs that it rests on, below ``runs/``; `ground` says in numbers
+    why.
+    """
+    rules = load_rules()
+    found: Mapping[tuple[str, str, str | None, int], Row] = {
+        (row.cell.experiment, row.cell.config.method, letter(row), row.cell.config.agents): row
         for row in table
-        if row.cost is not None
     }
-    pairs = {
-        N: (shared, counted["maddpg", N])
-        for (method, N), shared in counted.items()
-        if method == "ps-maddpg" and ("maddpg", N) in counted
-    }
-    if not pairs:
-        return []
-    fewer = all(shared < vanilla for shared, vanilla in pairs.values())
-    ground = "; ".join(f"N = {N}: {a:,} against {b:,}" for N, (a, b) in sorted(pairs.items()))
-    verdict: Verdict = "supported" if fewer else "refuted"
-    return [_claim("Parameter sharing trains fewer parameters than MADDPG", verdict, ground)]
+    in_setting = {(row.cell.config.method, row.cell.setting): row for row in table}
+    entries: Table = []
+    for name, claim in rules.claims.items():
+        for experiment in claim.experiments:
+            for curve in claim.curves:
+                for agents in claim.agents:
+                    row = found.get((experiment, claim.method, curve, agents))
+                    if row is None:
+                        continue
+                    than = in_setting.get((claim.than or "", row.cell.setting))
+                    verdict, ground = _judge(Case(claim, row, than, rules.thresholds))
+                    reward, sampler = CURVES[curve]
+                    entries.append(
+                        {
+                            "id": name,
+                            "claim": claim.claim,
+                            "experiment": experiment,
+                            "curve": curve,
+                            "agents": agents,
+                            "verdict": verdict,
+                            "ground": ground,
+                            "runs": len(row.cell.outcomes),
+                            "expected": row.cell.expected,
+                            "records": (
+                                f"{experiment}/{claim.method}/{reward}-{sampler}/n{agents}"
+                            ),
+                        }
+                    )
+    return entries
+
+
+def _judge(case: Case) -> Finding:
+    if case.row.score is None:
+        return "inconclusive", "no runs"
+    return RULES[case.claim.test](case)
+
+
+# -- the rules: each takes a case with a score -----------------------------------------------------
+
+
+def _above(found: Estimate | None, line: float) -> bool | None:
+    """Whether an interval lies at or above a line (True) or below it (False); None if neither."""
+    if found is None or found.lo is None or found.hi is None:
+        return None
+    if found.lo >= line:
+        return True
+    return False if found.hi < line else None
+
+
+def _said(name: str, found: Estimate | None, digits: int = 2) -> str:
+    if found is None:
+        return f"{name}: none"
+    if found.lo is None or found.hi is None:
+        return f"{name} {found.point:.{digits}f}, too few seeds for an interval"
+    return f"{name} {found.point:.{digits}f} [{found.lo:.{digits}f}, {found.hi:.{digits}f}]"
+
+
+def _when(above: bool | None, *, supports: bool) -> Verdict:
+    if above is None:
+        return "inconclusive"
+    return "supported" if above == supports else "refuted"
+
+
+def _score(case: Case, share: float) -> tuple[bool | None, str]:
+    """Hold the final score against a share of the oracle's."""
+    oracle = case.row.reference.oracle
+    if oracle is None:
+        return None, "no oracle"
+    ground = f"{_said('score', case.row.score)} against {share:g} of the oracle's {oracle:.2f}"
+    return _above(case.row.score, share * oracle), ground
+
+
+def _learns(case: Case) -> Finding:
+    above, ground = _score(case, case.lines.learned)
+    return _when(above, supports=True), ground
+
+
+def _fails(case: Case) -> Finding:
+    above, ground = _score(case, case.lines.learned)
+    return _when(above, supports=False), ground
+
+
+def _nothing(case: Case) -> Finding:
+    above, ground = _score(case, case.lines.nothing)
+    return _when(above, supports=False), ground
+
+
+def _lazy(case: Case) -> Finding:
+    learned, ground = _score(case, case.lines.learned)
+    if learned is not False:
+        return _when(learned, supports=False), ground
+    counted = [
+        float(lazy_agents(team.replaceable, case.lines.lazy))
+        for team in (outcome.teamwork for outcome in case.row.cell.outcomes)
+        if team is not None
+    ]
+    number = _estimate(counted)
+    said = f"{ground}; {_said('lazy agents', number)} of {case.row.cell.config.agents}"
+    return _when(_above(number, 1.0), supports=True), said
+
+
+def lazy_agents(replaceable: list[float], line: float) -> int:
+    """Count the agents that can be replaced in a share `line` of episodes, if not all can: [N]."""
+    lazy = sum(share >= line for share in replaceable)
+    return lazy if lazy < len(replaceable) else 0
+
+
+def _replans(case: Case) -> Finding:
+    oracle = case.row.reference.oracle
+    if oracle is None:
+        return "inconclusive", "no oracle"
+    learned = [o for o in case.row.cell.outcomes if o.score >= case.lines.learned * oracle]
+    teams = [outcome.teamwork for outcome in learned if outcome.teamwork is not None]
+    ground = f"{len(learned)} of {len(case.row.cell.outcomes)} runs learned"
+    if len(teams) < stats.MIN_SEEDS:
+        return "inconclusive", ground
+    switches = _estimate([sum(team.switches) for team in teams])
+    redirected = _estimate([float(np.mean(team.redirected)) for team in teams])
+    sides = {_above(switches, case.lines.replans), _above(redirected, case.lines.replans)}
+    said = f"{ground}; {_said('switches', switches)}, {_said('redirected', redirected)}"
+    if False in sides:
+        return "refuted", said
+    return ("inconclusive" if None in sides else "supported"), said
+
+
+def _fewer(case: Case) -> Finding:
+    quantity = case.claim.quantity
+    assert quantity is not None
+    if case.row.cost is None or case.than is None or case.than.cost is None:
+        return "inconclusive", f"no runs of {case.claim.than}"
+    own, other = getattr(case.row.cost, quantity), getattr(case.than.cost, quantity)
+    return _when(own < other, supports=True), f"{own:,} against {other:,}"
+
+
+def _sooner(case: Case) -> Finding:
+    if case.than is None or not case.than.cell.outcomes:
+        return "inconclusive", f"no runs of {case.claim.than}"
+    own, other = (_areas(row.cell.outcomes) for row in (case.row, case.than))
+    chance = stats.probability_of_improvement([own], [other])
+    # Strictly: two methods that both learn nothing tie, at exactly one half.
+    above = None if chance.lo is None or chance.lo <= 0.5 else True
+    if chance.hi is not None and chance.hi < 0.5:
+        above = False
+    return _when(above, supports=True), _said("probability", chance)
+
+
+def _areas(outcomes: tuple[Outcome, ...]) -> stats.Array:
+    """Mean of each learning curve over its evenly spaced points: [n]."""
+    return np.array([outcome.curve.mean() for outcome in outcomes])
+
+
+def _estimate(values: list[float]) -> Estimate | None:
+    return stats.estimate([np.array(values)]) if values else None
+
+
+RULES: Mapping[str, Callable[[Case], Finding]] = {
+    "learns": _learns,
+    "fails": _fails,
+    "nothing": _nothing,
+    "lazy": _lazy,
+    "replans": _replans,
+    "fewer": _fewer,
+    "sooner": _sooner,
+}

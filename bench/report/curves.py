@@ -19,22 +19,33 @@ CURVES = {
 
 
 def letter(row: Row) -> str | None:
-    """Return the letter of a row of the experiment `figure4`; none if it has none."""
+    """Return the letter of a row's reward and sampler; none if they have none."""
     c = row.cell.config
-    if row.cell.experiment != FIGURE4:
-        return None
     return next((k for k, v in CURVES.items() if v == (c.reward, c.sampler)), None)
 
 
-def panels(table: list[Row]) -> dict[str, dict[int, dict[str, Row]]]:
-    """Arrange rows by method, number of agents and letter: a figure a method, a panel an N.
+def experiments(table: list[Row]) -> list[str]:
+    """Name the experiments that have all four curves of one method, in the order of the grid."""
+    methods: dict[str, dict[str, set[str | None]]] = {}
+    for row in table:
+        of = methods.setdefault(row.cell.experiment, {})
+        of.setdefault(row.cell.config.method, set()).add(letter(row))
+    return [
+        name
+        for name, of in methods.items()
+        if len(of) == 1 and CURVES.keys() <= next(iter(of.values()))
+    ]
+
+
+def panels(table: list[Row], experiment: str = FIGURE4) -> dict[str, dict[int, dict[str, Row]]]:
+    """Arrange an experiment's rows by method, number of agents and letter: a panel an N.
 
     The method of the source paper comes first; the others follow in the order of the grid.
     """
     found: dict[str, dict[int, dict[str, Row]]] = {}
     for row in sorted(table, key=lambda row: row.cell.config.agents):
         curve = letter(row)
-        if curve is not None:
+        if curve is not None and row.cell.experiment == experiment:
             of_method = found.setdefault(row.cell.config.method, {})
             of_method.setdefault(row.cell.config.agents, {})[curve] = row
     order = dict.fromkeys(row.cell.config.method for row in table)

@@ -58,6 +58,8 @@ class Outcome:
     cost: records.Cost
     diagnostics: records.Diagnostics | None
     """None in records made before there were any, and of controllers."""
+    teamwork: records.Teamwork | None
+    """None in records made before it was measured, and of tasks that have none."""
     cpu_seconds: float | None
     """CPU time of the run: a fact about the host, the only one in any report."""
 
@@ -169,5 +171,6 @@ def _outcome(record: records.Record, absolute: records.Assessment) -> Outcome:
         curve=np.array(record.evaluation.mean[record.score]),
         cost=record.cost,
         diagnostics=record.diagnostics,
+        teamwork=record.teamwork,
         cpu_seconds=float(cpu) if isinstance(cpu, int | float) else None,
     )

@@ -9,6 +9,7 @@ from bench.records import write_atomic
 from bench.report import diagnosed
 from bench.report.ablation import ablation
 from bench.report.aggregate import Overall, Row, overall, rows
+from bench.report.claims import ledger
 from bench.report.curves import CURVES, letter, panels
 from bench.report.formats import Table, Value, interval, shown, shown_rank, to_csv, to_tex
 from bench.report.load import KINDS, Results
@@ -35,6 +36,7 @@ def build(results: Results, out_dir: Path) -> list[Path]:
         "diversity.csv": to_csv(diagnosed.diversity(table)),
         "layers.csv": to_csv(diagnosed.layers(table)),
         "ablation.csv": to_csv(ablation(table)),
+        "claims.csv": to_csv(ledger(table)),
         "methods.csv": to_csv(methods(standings)),
         "methods.tex": to_tex(_methods_tex(standings), notice),
         "improvements.csv": to_csv(improvements(standings)),

@@ -11,10 +11,11 @@ from bench import stats
 from bench.errors import RequestError
 from bench.records import write_atomic
 from bench.report.aggregate import Row, overall, rows, world
-from bench.report.claims import FLOOR, LEARNED, Curve, claims, judge
+from bench.report.claims import ledger, load_rules
 from bench.report.curves import CURVES, FIGURE4, panels
 from bench.report.formats import tex
 from bench.report.load import KINDS, Results
+from bench.report.outcomes import Curve, judge
 from bench.stats import Estimate
 
 LISTED = 12
@@ -52,7 +53,7 @@ def discovery_rate(agents: int, radius: float) -> float:
 
 
 def build(results: Results, out_dir: Path) -> list[Path]:
-    """Write ``values.json`` and ``values.tex`` in ``out_dir``.
+    """Write ``values.json``, ``values.tex`` and ``claims.json`` in ``out_dir``.
 
     Returns:
         The paths written.
@@ -62,10 +63,14 @@ def build(results: Results, out_dir: Path) -> list[Path]:
         WorldError: if the disk refuses.
     """
     found = values(results)
-    paths = [out_dir / "values.json", out_dir / "values.tex"]
-    write_atomic(paths[0], (json.dumps(found, indent=1, sort_keys=True) + "\n").encode())
-    write_atomic(paths[1], macros(found).encode())
-    return paths
+    texts = {
+        "values.json": json.dumps(found, indent=1, sort_keys=True) + "\n",
+        "values.tex": macros(found),
+        "claims.json": json.dumps(found["claims"], indent=1) + "\n",
+    }
+    for name, text in texts.items():
+        write_atomic(out_dir / name, text.encode())
+    return [out_dir / name for name in texts]
 
 
 def values(results: Results) -> dict[str, Any]:
@@ -99,7 +104,7 @@ def values(results: Results) -> dict[str, Any]:
         "teams": [
             _team(N, curves[N], next(iter(panel.values()))) for N, panel in by_agents.items()
         ],
-        "claims": claims(curves, table),
+        "claims": ledger(table),
         "methods": list(
             dict.fromkeys(row.cell.config.method for row in table if not row.cell.reference)
         ),
@@ -146,8 +151,8 @@ def _grid_numbers(results: Results, example: Row) -> dict[str, str | int | float
         "absolute-episodes": c.absolute_episodes,
         "replicates": stats.REPLICATES,
         "min-seeds": stats.MIN_SEEDS,
-        "learned-share": LEARNED,
-        "floor-share": FLOOR,
+        "learned-share": load_rules().thresholds.learned,
+        "floor-share": load_rules().thresholds.nothing,
         "cover-probability": float(f"{cover_probability(options['radius']):.6g}"),
     }
 

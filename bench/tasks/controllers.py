@@ -171,3 +171,39 @@ def _braking() -> tuple[list[float], list[float]]:
         speeds.append((speeds[-1] + step) / (1 - DAMPING))
         distances.append(distances[-1] + DT * speeds[-1])
     return speeds, distances
+
+
+class Gatherer(_Controller):
+    """Maximises coop-nav's `distance` reward on the state: every agent heads for one point.
+
+    That reward's optimum is the targets' geometric median, found by Weiszfeld's iteration (1937).
+    Axis by axis an agent goes as fast as first-order dynamics allow; under mpe's it overshoots.
+
+    Raises:
+        RequestError: for another task than coop-nav, other dynamics, or discrete actions.
+    """
+
+    def __init__(self, spec: Spec, make_scheme: SchemeFactory | None, random: Source) -> None:
+        super().__init__(spec, make_scheme, random)
+        dynamics = spec.config.task_options.get("dynamics")
+        if spec.config.task != "coop-nav" or dynamics != "first-order" or spec.discrete:
+            raise RequestError(
+                "the controller 'gatherer' knows only coop-nav with continuous actions and "
+                "task_options {dynamics: first-order}"
+            )
+
+    def act(self, observation: Tensor, noise: float = 0.0, random: Source | None = None) -> Tensor:
+        """Head for the geometric median: [R, E, N, O] -> [R, E, N, 2]; the rest is unused."""
+        N = self.spec.agents
+        gaps = observation[..., 4 : 4 + 2 * N].unflatten(-1, (N, 2))
+        return (geometric_median(gaps) / DT).clamp(-1, 1)
+
+
+def geometric_median(points: Tensor, iterations: int = 30) -> Tensor:
+    """Return the point of least total distance to N points: [..., N, 2] -> [..., 2]."""
+    centre = points.mean(-2)
+    for _ in range(iterations):
+        apart = torch.linalg.vector_norm(points - centre.unsqueeze(-2), dim=-1, keepdim=True)
+        weight = 1 / apart.clamp(min=1e-6)
+        centre = (weight * points).sum(-2) / weight.sum(-2)
+    return centre

@@ -27,6 +27,8 @@ ACCELERATION = 5.0
 """Force of a full action on a mass of 1."""
 AGENT_DIAMETER = 0.3
 """Distance below which two agents collide."""
+MIDDLE = 0.1
+"""Half the side of the square in which agents start that start in the centre."""
 CONTACT_FORCE, CONTACT_MARGIN = 100.0, 1e-3
 """mpe2's soft contact."""
 
@@ -67,7 +69,7 @@ class CoopNav:
         self.agents, self.discrete, self.gamma = agents, discrete, gamma
         self.dynamics, self.radius = options.dynamics, options.radius
         self.horizon, self.targets = options.horizon, options.targets
-        self.collisions = options.collisions
+        self.collisions, self.start = options.collisions, options.start
         self._reward = reward
         self.state_size = 6 * agents
         self.observation_size = 4 + 2 * agents + 2 * (agents - 1)
@@ -98,6 +100,11 @@ class CoopNav:
         """Positions of the targets: [..., N, 2]."""
         return state[..., 4 * self.agents :].unflatten(-1, (self.agents, 2))
 
+    @property
+    def idle(self) -> Tensor:
+        """The action [A] of doing nothing."""
+        return torch.eye(self.action_size)[0] if self.discrete else torch.zeros(self.action_size)
+
     # -- the task ----------------------------------------------------------------------------------
 
     def reset(self, random: Random, episodes: int) -> Tensor:
@@ -105,6 +112,8 @@ class CoopNav:
         N = self.agents
         drawn = random.uniform(episodes, 2, N * 2).float() * 2 - 1
         agents, targets = drawn.unbind(2)
+        if self.start == "centre":
+            agents = agents * MIDDLE
         if self.targets == "fixed":
             targets = self._fixed_targets(agents)
         return torch.cat([agents, torch.zeros_like(agents), targets], -1)

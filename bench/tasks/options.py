@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from bench.config import Positive, Rate, Strict
 
 
 class CoopNavOptions(Strict):
     """Task options of coop-nav; see :class:`bench.tasks.coop_nav.CoopNav`."""
+
+    added_later: ClassVar[frozenset[str]] = frozenset({"start"})
+    """Options that came after the first records: at their defaults they are left out of the
+    configuration, so that old records stay good."""
 
     dynamics: Literal["mpe", "first-order"] = "mpe"
     """`mpe` is a damped double integrator; in `first-order` a step moves an agent by 0.1 a (its
@@ -21,6 +25,8 @@ class CoopNavOptions(Strict):
     """`redrawn` each episode, or `fixed` evenly on a circle of radius 0.5."""
     collisions: bool = False
     """Agents push each other, as in mpe2 (mpe dynamics only)."""
+    start: Literal["uniform", "centre"] = "uniform"
+    """Agents start anywhere in the square (`uniform`) or within 0.1 of its middle (`centre`)."""
 
 
 class RolesOptions(CoopNavOptions):

@@ -1,0 +1,52 @@
+"""What became of each curve of Figure 4, by criteria that were set beforehand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from bench.report.aggregate import Row
+from bench.report.claims import Thresholds, load_rules
+
+Outcome = Literal["learned", "partial", "nothing", "open", "few seeds", "no runs", "no oracle"]
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """One curve of Figure 4 at one number of agents, judged by its final score."""
+
+    letter: str
+    row: Row
+    meets: bool | None
+    """Whether the IQM itself is at least `learned` of the oracle; none without either."""
+    above_random: bool | None
+    """Whether the whole interval lies above the random reference; none without either."""
+    outcome: Outcome
+    """By the interval: `learned`; `nothing`; `partial`, above random and below `learned`; else
+    `open`.  `few seeds` without an interval."""
+
+
+def judge(letter: str, row: Row) -> Curve:
+    """Judge a curve by the thresholds of config/claims.yaml."""
+    lines = load_rules().thresholds
+    score, oracle, random = row.score, row.reference.oracle, row.reference.random
+    meets = None if score is None or oracle is None else score.point >= lines.learned * oracle
+    above = None
+    if score is not None and score.lo is not None and random is not None:
+        above = score.lo > random
+    return Curve(letter, row, meets, above, _outcome(row, above, lines))
+
+
+def _outcome(row: Row, above_random: bool | None, lines: Thresholds) -> Outcome:
+    score, oracle = row.score, row.reference.oracle
+    if score is None:
+        return "no runs"
+    if oracle is None:
+        return "no oracle"
+    if score.lo is None or score.hi is None:
+        return "few seeds"
+    if score.lo >= lines.learned * oracle:
+        return "learned"
+    if score.hi < lines.nothing * oracle:
+        return "nothing"
+    return "partial" if above_random and score.hi < lines.learned * oracle else "open"

@@ -1,0 +1,207 @@
+"""The claims ledger: each rule against rows whose verdict is known."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import synthetic
+
+from bench import config
+from bench.errors import RequestError
+from bench.grid import expand, load_grid
+from bench.records import Episode, Teamwork
+from bench.report import claims
+from bench.report.aggregate import Cell, Reference, Row
+from bench.report.claims import Case, Claim, Thresholds, lazy_agents, ledger, load_rules
+from bench.report.load import Outcome
+from bench.stats import estimate
+
+ROOT = Path(__file__).parents[2]
+LINES = Thresholds(learned=0.5, nothing=0.05, lazy=0.5, replans=0.05)
+NO_EPISODE = Episode(targets=[], positions=[], switches=[])
+
+
+def team(replaceable: list[float], switches: float = 0.0, redirected: float = 0.0) -> Teamwork:
+    agents = len(replaceable)
+    return Teamwork(
+        episodes=1,
+        idle=[0.0] * agents,
+        replaceable=replaceable,
+        lost=[0.0] * agents,
+        switches=[switches, 0.0],
+        switches_frozen=[0.0, 0.0],
+        redirected=[redirected] * agents,
+        example=NO_EPISODE,
+    )
+
+
+@pytest.fixture
+def make_row(results: Any) -> Any:
+    """Return what makes a row of given scores, teams and curves, its oracle at 20."""
+    from bench.report.aggregate import rows
+
+    template = rows(results)[4]
+
+    def make(
+        scores: list[float],
+        teams: list[Teamwork] | None = None,
+        areas: list[float] | None = None,
+        parameters: int = 100,
+    ) -> Row:
+        first: Outcome = template.cell.outcomes[0]
+        outcomes = tuple(
+            dataclasses.replace(
+                first,
+                score=score,
+                teamwork=teams[i] if teams else None,
+                curve=np.full(5, areas[i] if areas else score),
+            )
+            for i, score in enumerate(scores)
+        )
+        cell: Cell = dataclasses.replace(template.cell, outcomes=outcomes)
+        assert template.cost is not None
+        return dataclasses.replace(
+            template,
+            cell=cell,
+            reference=Reference(0.1, 20),
+            score=estimate([np.array(scores)]) if scores else None,
+            cost=template.cost.model_copy(update={"trained_parameters": parameters}),
+        )
+
+    return make
+
+
+def claim(test: str, **values: Any) -> Claim:
+    shared = {"claim": "?", "experiments": ["figure4"], "curves": ["B"], "agents": [2]}
+    return Claim(test=test, **{**shared, **values})  # type: ignore[arg-type]
+
+
+def judge(asked: Claim, row: Row, than: Row | None = None) -> str:
+    return claims._judge(Case(asked, row, than, LINES))[0]
+
+
+@pytest.mark.parametrize(
+    ("scores", "learns", "fails", "nothing"),
+    [
+        ([12.0] * 6, "supported", "refuted", "refuted"),
+        ([10.0] * 6, "supported", "refuted", "refuted"),  # on the line counts as above it
+        ([5.0] * 6, "refuted", "supported", "refuted"),
+        ([0.5] * 6, "refuted", "supported", "supported"),
+        ([0.0, 0.0, 0.0, 20.0, 20.0, 20.0], "inconclusive", "inconclusive", "inconclusive"),
+        ([12.0] * 4, "inconclusive", "inconclusive", "inconclusive"),  # too few for an interval
+        ([], "inconclusive", "inconclusive", "inconclusive"),
+    ],
+)
+def test_scores(make_row: Any, scores: list[float], learns: str, fails: str, nothing: str) -> None:
+    row = make_row(scores)
+    found = [judge(claim(test), row) for test in ("learns", "fails", "nothing")]
+    assert found == [learns, fails, nothing]
+
+
+def test_without_an_oracle_nothing_is_judged(make_row: Any) -> None:
+    row = dataclasses.replace(make_row([12.0] * 6), reference=Reference(0.1, None))
+    for test in ("learns", "fails", "nothing", "lazy", "replans"):
+        assert judge(claim(test), row) == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("replaceable", "count"),
+    [([0.1, 0.9], 1), ([0.5, 0.1, 0.6], 2), ([0.9, 0.9], 0), ([0.1, 0.2], 0)],
+)
+def test_an_agent_is_lazy_only_where_another_is_not(replaceable: list[float], count: int) -> None:
+    assert lazy_agents(replaceable, 0.5) == count
+
+
+def test_failure_through_lazy_agents(make_row: Any) -> None:
+    lazy, busy = team([0.9, 0.1]), team([0.1, 0.1])
+    asked = claim("lazy")
+    assert judge(asked, make_row([3.0] * 6, [lazy] * 6)) == "supported"
+    assert judge(asked, make_row([3.0] * 6, [busy] * 6)) == "refuted"
+    assert judge(asked, make_row([3.0] * 6, [lazy] * 3 + [busy] * 3)) == "inconclusive"
+    assert judge(asked, make_row([3.0] * 6)) == "inconclusive"  # not measured
+    assert judge(asked, make_row([15.0] * 6, [lazy] * 6)) == "refuted"  # it did not fail
+
+
+def test_replanning_is_judged_on_runs_that_learned(make_row: Any) -> None:
+    turns, stays = team([0.1, 0.1], 0.3, 0.2), team([0.1, 0.1], 0.3, 0.0)
+    asked = claim("replans")
+    assert judge(asked, make_row([15.0] * 6, [turns] * 6)) == "supported"
+    assert judge(asked, make_row([15.0] * 6, [stays] * 6)) == "refuted"
+    # Of eight runs the three that learned nothing have no say; four that did are too few.
+    assert judge(asked, make_row([15.0] * 5 + [0.0] * 3, [turns] * 5 + [stays] * 3)) == "supported"
+    assert judge(asked, make_row([15.0] * 4 + [0.0] * 4, [turns] * 8)) == "inconclusive"
+
+
+def test_what_is_counted_and_what_comes_sooner(make_row: Any) -> None:
+    few, many = make_row([1.0] * 6, parameters=10), make_row([1.0] * 6, parameters=20)
+    asked = claim("fewer", quantity="trained_parameters", than="maddpg")
+    assert judge(asked, few, many) == "supported"
+    assert judge(asked, many, few) == judge(asked, few, few) == "refuted"
+    assert judge(asked, few, None) == "inconclusive"
+    early = make_row([1.0] * 6, areas=[5, 6, 7, 5, 6, 7])
+    late = make_row([1.0] * 6, areas=[1, 2, 3, 1, 2, 3])
+    asked = claim("sooner", than="maddpg")
+    assert judge(asked, early, late) == "supported"
+    assert judge(asked, late, early) == "refuted"
+    assert judge(asked, early, early) == "inconclusive"
+    nothing = make_row([0.0] * 6)
+    assert judge(asked, nothing, nothing) == "inconclusive"
+
+
+def test_the_ledger_asks_only_where_the_grid_has_cells_and_names_the_records(
+    tmp_path: Path,
+) -> None:
+    from bench.report.aggregate import rows
+    from bench.report.load import load
+
+    grid = synthetic.write_grid(tmp_path)
+    paths = synthetic.write_records(grid, tmp_path)
+    entries = ledger(rows(load(grid, tmp_path)))
+    assert {(e["id"], e["agents"]) for e in entries} == {
+        ("prioritized-learns", 2),
+        ("prioritized-learns", 3),
+        ("uniform-nothing", 2),
+        ("uniform-nothing", 3),
+        ("replanning", 2),
+        ("replanning", 3),
+    }
+    for entry in entries:
+        below = [key for key in paths if key.startswith(f"{entry['records']}/")]
+        assert len(below) == entry["runs"] == 6
+
+
+def test_the_claims_can_be_asked_of_the_paper_grid() -> None:
+    runs = expand(load_grid(ROOT / "config" / "paper.yaml")).values()
+
+    def worlds(method: str, experiment: str | None = None) -> set[tuple[int, str]]:
+        return {
+            (run.config.agents, str(run.config.task_options))
+            for run in runs
+            if run.config.method == method and experiment in (None, run.experiment)
+        }
+
+    for name, asked in load_rules().claims.items():
+        for experiment in asked.experiments:
+            own = worlds(asked.method, experiment)
+            assert {agents for agents, _ in own} & set(asked.agents), f"{name}: {experiment}"
+            assert asked.than is None or own <= worlds(asked.than), f"{name}: {asked.than}"
+
+
+def test_a_wrong_claim_is_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "claims.yaml"
+    text = (ROOT / "config" / "claims.yaml").read_text()
+    path.write_text(text.replace("    test: learns\n", "    test: learns\n    than: maddpg\n"))
+    monkeypatch.setenv("HYPERCOOP_CLAIMS", str(path))
+    assert config.claims_file() == path
+    load_rules.cache_clear()
+    try:
+        with pytest.raises(RequestError, match=r"prioritized-learns.*fewer and sooner"):
+            load_rules()
+    finally:
+        load_rules.cache_clear()
