@@ -218,7 +218,7 @@ def _methods(options: argparse.Namespace) -> None:
     if options.out:
         from bench.costs.output import write
 
-        for path in write(rows, options.out):
+        for path in write(rows, {"agents": sizes[0], "hidden": sizes[1]}, options.out):
             print(path, file=sys.stderr)
     if options.growth:
         from bench.costs.growth import slopes
