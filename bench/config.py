@@ -296,7 +296,12 @@ def resolve(*layers: Mapping[str, Any], where: str = "request") -> RunConfig:
         options = validate(model, config.task_options, f"{where}: task_options of {family}")
         config = config.model_copy(update={"task_options": _dump(options)})
     if entry.scheme and (model := registry.options_model(entry.scheme)) is not None:
-        validate(model, entry.scheme_options, f"{where}: scheme_options of method '{name}'")
+        ours = f"{where}: scheme_options of method '{name}'"
+        chosen = validate(model, entry.scheme_options, ours)
+        try:
+            getattr(chosen, "fits", lambda agents: None)(config.agents)
+        except RequestError as error:
+            raise RequestError(f"{ours}: {error}") from error
     wants = entry.scheme_options.get("conditioning") == "features"
     if wants and family in registry.TASK_OPTIONS and family not in registry.FEATURED:
         raise RequestError(

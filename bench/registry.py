@@ -66,6 +66,9 @@ REWARDS: Mapping[str, Mapping[str, str]] = {
 FEATURED = ("roles",)
 """Tasks that give features of their agents' roles, for methods conditioned on them."""
 
+DISCRETE = ("specialisation", "synchronisation")
+"""Tasks that are played by discrete moves alone."""
+
 SAMPLERS: Mapping[str, str] = {
     "uniform": "bench.replay.uniform:Uniform",
     "prioritized": "bench.replay.prioritized:Prioritized",
@@ -139,7 +142,8 @@ def options_model(path: str) -> Any:
     """Return the model of the options of ``package.module:Name``, without importing that module.
 
     It is ``NameOptions`` in the module ``package.options``, which must not need torch: so options
-    are checked when a grid is read.  None if there is no such thing.
+    are checked when a grid is read, and its method `fits(agents)`, if it has one, refuses a
+    number of agents that they are not for.  None if there is no such thing.
     """
     module, _, name = path.partition(":")
     package = module.rpartition(".")[0]

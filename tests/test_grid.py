@@ -135,6 +135,11 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"settings": {"task_options": [1]}}, "must map names to values"),
     ({"settings": {"task_options": None}}, "must map names to values"),
     ({"variants": {"a.b": {}}}, "variants"),
+    ({"methods": ["hyper-maddpg-grouped"], "agents": [1]}, "choose groups: 1 or fewer"),
+    (
+        {"settings": {"task": "specialisation"}, "rewards": ["team"]},
+        "'ps-maddpg' acts by continuous ones; choose iql or",
+    ),
     ({"seeds": [0, 0]}, "share the key"),
     ({"settings": {"evaluations": 5000}}, "at most"),
 ]
@@ -148,6 +153,14 @@ def test_a_wrong_grid_is_refused_in_one_line_that_says_what_is_right(
         expand(load_grid(write(tmp_path, grid(**change))))
     assert words in str(caught.value)
     assert "grid" in str(caught.value)
+
+
+def test_a_method_that_wants_features_is_refused_on_a_task_without(tmp_path: Path) -> None:
+    words = "hyper-maddpg-roles' is conditioned on features .* 'coop-nav' .*; choose task roles"
+    with pytest.raises(RequestError, match=words):
+        expand(load_grid(write(tmp_path, grid(methods=["hyper-maddpg-roles"]))))
+    roles = {"task": "roles", "task_options": {}}
+    assert expand(load_grid(write(tmp_path, grid(methods=["hyper-maddpg-roles"], settings=roles))))
 
 
 @pytest.mark.parametrize("text", ["a: [", "[1, 2]", "", "\x00", "name: ../x\ntitle: t\n"])
