@@ -168,13 +168,13 @@ def test_gradients_by_generated_weights_without_a_graph() -> None:
 
 
 def test_dead_units_by_hand() -> None:
-    """Of three units one never wakes, and one wakes for the second agent alone."""
-    weight = torch.tensor([[1.0, -1.0, 1.0]]).expand(2, 1, 3)
-    bias = torch.tensor([[[0.0, -1.0, -2.0]], [[0.0, -1.0, 0.0]]])
+    """Of four units one never wakes, one wakes for the second agent alone, and one at times."""
+    weight = torch.tensor([[1.0, -1.0, 1.0, 1.0]]).expand(2, 1, 4)
+    bias = torch.tensor([[[0.0, -1.0, -2.0, -0.75]], [[0.0, -1.0, 0.0, -0.75]]])
     x = torch.tensor([[0.5], [1.0]])
-    last = torch.ones(2, 3, 1), torch.zeros(2, 1, 1)
-    assert dead_units([(weight, bias), last], x) == [pytest.approx([2 / 3, 1 / 3]), []]
-    assert dead_units([(weight[:1], bias[:1]), last], x) == [pytest.approx([2 / 3]), []]
+    last = torch.ones(2, 4, 1), torch.zeros(2, 1, 1)
+    assert dead_units([(weight, bias), last], x) == [[0.5, 0.25], []]
+    assert dead_units([(weight[:1], bias[:1]), last], x) == [[0.5], []]
     assert dead_units([], x) == []
 
 
