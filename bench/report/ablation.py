@@ -7,10 +7,12 @@ change, and its methods are changes of that kind.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from pydantic import BaseModel
 
-from bench import stats
+from bench import registry, stats
 from bench.config import MethodEntry, method_entry
 from bench.report.aggregate import Row
 from bench.report.formats import Table, interval
@@ -75,13 +77,15 @@ def difference(entry: MethodEntry, origin: MethodEntry) -> str:
     """Say in what a method differs from another: its scheme, or else its scheme's options."""
     if entry.scheme != origin.scheme:
         return f"scheme: {(entry.scheme or '-').rpartition(':')[2]}"
-    changed = {
-        name: value
-        for name, value in entry.scheme_options.items()
-        if origin.scheme_options.get(name) != value
-    }
-    left = [f"no {name}" for name in origin.scheme_options if name not in entry.scheme_options]
-    return ", ".join([*(f"{name}: {value}" for name, value in changed.items()), *left]) or "-"
+    model = registry.options_model(entry.scheme) if entry.scheme else None
+    old, new = (_options(each, model) for each in (origin, entry))
+    changed = [name for name in {**old, **new} if new.get(name) != old.get(name)]
+    return ", ".join(f"{name}: {new.get(name)}" for name in changed) or "-"
+
+
+def _options(entry: MethodEntry, model: type[BaseModel] | None) -> dict[str, Any]:
+    """Return the options of a scheme, with the defaults of a scheme that says them."""
+    return model(**entry.scheme_options).model_dump() if model else entry.scheme_options
 
 
 def ablation(table: list[Row]) -> Table:

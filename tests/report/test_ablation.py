@@ -155,5 +155,5 @@ def test_differences_are_said_in_the_tables_own_words() -> None:
     assert difference(origin, origin) == "-"
     assert difference(methods["hyper-maddpg-chunked"], origin) == "generator: chunked"
     assert difference(methods["hyper-maddpg-core"], origin) == "generator: core, rank: 8"
-    assert difference(methods["hyper-maddpg"], origin) == "no target"
+    assert difference(methods["hyper-maddpg"], origin) == "target: head"
     assert difference(methods["wide-maddpg"], origin) == "scheme: Widened"
