@@ -19,7 +19,7 @@ from bench.config import Fraction, Name, Positive, Strict, claims_file, read_yam
 from bench.grid import Label
 from bench.report.aggregate import Row
 from bench.report.curves import CURVES, letter
-from bench.report.formats import Table
+from bench.report.formats import Table, Value
 from bench.report.load import Outcome
 from bench.stats import Estimate
 
@@ -139,6 +139,23 @@ def ledger(table: list[Row]) -> Table:
                         }
                     )
     return entries
+
+
+def glance(entries: Table) -> Table:
+    """Put the verdicts of a ledger side by side: a column `N = n` per number of agents.
+
+    A line per claim, experiment and curve; the verdict is `no runs` where there is none, and empty
+    where nothing is asked.
+    """
+    agents = sorted({int(str(entry["agents"])) for entry in entries})
+    lines: dict[tuple[Value, ...], dict[str, Value]] = {}
+    for entry in entries:
+        what = {name: entry[name] for name in ("claim", "experiment", "curve")}
+        line = lines.setdefault(
+            tuple(what.values()), {**what, **dict.fromkeys((f"N = {N}" for N in agents), "")}
+        )
+        line[f"N = {entry['agents']}"] = entry["verdict"] if entry["runs"] else "no runs"
+    return list(lines.values())
 
 
 def _judge(case: Case) -> Finding:

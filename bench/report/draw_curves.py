@@ -23,7 +23,8 @@ CURVE_MARKERS = {"A": "o", "B": "s", "C": "^", "D": "D"}
 
 def learning_curves(method: str, by_agents: dict[int, dict[str, Row]]) -> Figure:
     """Draw one panel per number of agents: IQM and band, or below MIN_SEEDS each seed."""
-    figure = style.new_figure(style.TEXT_WIDTH, 3.1)
+    single = len(by_agents) == 1
+    figure = style.new_figure(style.TEXT_WIDTH / 2 if single else style.TEXT_WIDTH, 3.1)
     every = [row.cell for panel in by_agents.values() for row in panel.values()]
     outcomes = [outcome for cell in every for outcome in cell.outcomes]
     axes = figure.subplots(1, len(by_agents), sharey=True, squeeze=False)[0]
@@ -40,10 +41,13 @@ def learning_curves(method: str, by_agents: dict[int, dict[str, Row]]) -> Figure
     limits = style.score_range(outcomes)
     if limits:
         axes[0].set_ylim(limits)
-    heading = f"{method}: IQM over seeds, {_band_note(every)}"
+    separator = "\n" if single else " "
+    heading = f"{method}: IQM over seeds,{separator}{_band_note(every)}"
     notice = style.incomplete(every)
     figure.suptitle(f"{heading}\n{notice}" if notice else heading, fontsize=8)
-    figure.legend(handles=_legend(), loc="outside lower center", ncols=2, handlelength=3.2)
+    figure.legend(
+        handles=_legend(), loc="outside lower center", ncols=1 if single else 2, handlelength=3.2
+    )
     return figure
 
 
@@ -74,14 +78,12 @@ def _curve(ax: Axes, curve: str, row: Row, place: int) -> None:
 
 
 def _seeds(panel: dict[str, Row]) -> str:
-    """Say how many seeds the curves have, and which have fewer than the grid asks for."""
+    """Say how many seeds the curves have, and how many of those that the grid asks for."""
     seeds = max(row.cell.expected for row in panel.values())
-    short = [
-        f"{curve} {len(row.cell.outcomes)}/{row.cell.expected}"
-        for curve, row in panel.items()
-        if row.cell.problems
-    ]
-    return f"n = {seeds} seeds" + (f"; only {', '.join(short)}" if short else "")
+    there = sorted({len(row.cell.outcomes) for row in panel.values()})
+    if there == [seeds]:
+        return f"n = {seeds} seeds"
+    return f"only {'–'.join(map(str, dict.fromkeys((there[0], there[-1]))))} of {seeds} seeds"
 
 
 def _band_note(every: list[Cell]) -> str:

@@ -11,8 +11,8 @@ from bench import stats
 from bench.errors import RequestError
 from bench.records import write_atomic
 from bench.report.aggregate import Row, overall, rows, world
-from bench.report.claims import ledger, load_rules
-from bench.report.curves import CURVES, FIGURE4, panels
+from bench.report.claims import glance, ledger, load_rules
+from bench.report.curves import CURVES, FIGURE4, experiments, panels
 from bench.report.formats import tex
 from bench.report.load import KINDS, Results
 from bench.report.outcomes import Curve, judge
@@ -89,8 +89,8 @@ def values(results: Results) -> dict[str, Any]:
             f"grid {results.grid.name}: experiment '{FIGURE4}' has task "
             f"{example.cell.config.task}, and the paper reports coop-nav"
         )
-    curves = {N: [judge(k, row) for k, row in panel.items()] for N, panel in by_agents.items()}
     standings = overall(results)
+    others = [name for name in experiments(table) if name != FIGURE4]
     return {
         "numbers": {
             **_grid_numbers(results, example),
@@ -101,10 +101,17 @@ def values(results: Results) -> dict[str, Any]:
         "kinds": {kind: sum(p.kind == kind for p in results.problems) for kind in KINDS},
         "problems": [str(problem) for problem in results.problems[:LISTED]],
         "curves": [{"letter": k, "reward": r, "sampler": s} for k, (r, s) in CURVES.items()],
-        "teams": [
-            _team(N, curves[N], next(iter(panel.values()))) for N, panel in by_agents.items()
+        "teams": _teams(by_agents),
+        "others": [
+            {
+                "name": name,
+                "question": " ".join(results.grid.experiments[name].question.split()),
+                "teams": _teams(next(iter(panels(table, name).values()))),
+            }
+            for name in others
         ],
         "claims": ledger(table),
+        "verdicts": glance(ledger(table)),
         "methods": list(
             dict.fromkeys(row.cell.config.method for row in table if not row.cell.reference)
         ),
@@ -157,6 +164,13 @@ def _grid_numbers(results: Results, example: Row) -> dict[str, str | int | float
     }
 
 
+def _teams(by_agents: dict[int, dict[str, Row]]) -> list[dict[str, Any]]:
+    return [
+        _team(N, [judge(k, row) for k, row in panel.items()], next(iter(panel.values())))
+        for N, panel in by_agents.items()
+    ]
+
+
 def _team(agents: int, curves: list[Curve], example: Row) -> dict[str, Any]:
     """What the paper says of one number of agents."""
     c = example.cell.config
@@ -165,6 +179,9 @@ def _team(agents: int, curves: list[Curve], example: Row) -> dict[str, Any]:
     reference = example.reference
     return {
         "agents": agents,
+        "radius": options["radius"],
+        "dynamics": options["dynamics"],
+        "seeds": example.cell.expected,
         "rate": _short(rate),
         "expected-successes": _short(rate * c.episodes * options["horizon"]),
         "oracle": _short(reference.oracle),

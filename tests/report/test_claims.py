@@ -16,7 +16,7 @@ from bench.grid import expand, load_grid
 from bench.records import Episode, Teamwork
 from bench.report import claims
 from bench.report.aggregate import Cell, Reference, Row
-from bench.report.claims import Case, Claim, Thresholds, lazy_agents, ledger, load_rules
+from bench.report.claims import Case, Claim, Thresholds, glance, lazy_agents, ledger, load_rules
 from bench.report.load import Outcome
 from bench.stats import estimate
 
@@ -169,6 +169,12 @@ def test_the_ledger_asks_only_where_the_grid_has_cells_and_names_the_records(
         ("replanning", 2),
         ("replanning", 3),
     }
+    lines = glance(entries)
+    assert [line["experiment"] for line in lines] == ["figure4"] * 3
+    for line in lines:
+        for N in (2, 3):
+            (entry,) = (e for e in entries if (e["claim"], e["agents"]) == (line["claim"], N))
+            assert line[f"N = {N}"] == entry["verdict"]
     for entry in entries:
         below = [key for key in paths if key.startswith(f"{entry['records']}/")]
         assert len(below) == entry["runs"] == 6

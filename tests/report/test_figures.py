@@ -70,7 +70,7 @@ def test_below_five_seeds_the_seeds_are_drawn_and_no_band(copy):
     figure, axes = curves_of(copy.load())
     assert len(axes[0].collections) == 0
     assert len(axes[0].lines) == 4 * (1 + 3) + 1
-    assert axes[0].get_title() == "N = 2\nn = 6 seeds; only A 3/6, B 3/6, C 3/6, D 3/6"
+    assert axes[0].get_title() == "N = 2\nonly 3 of 6 seeds"
     assert any("thin lines: single seeds" in text for text in texts(figure))
     assert any("Incomplete: 24 of 48 runs (24 missing)" in text for text in texts(figure))
 
