@@ -171,6 +171,11 @@ class MethodEntry(Strict):
     settings: dict[str, Any] = {}
     """RunConfig values tuned for this method."""
 
+    @property
+    def wants_features(self) -> bool:
+        """Whether its scheme is conditioned on features of the agents' roles."""
+        return self.scheme_options.get("conditioning") == "features"
+
 
 def validate(model: type[ModelT], values: Any, where: str) -> ModelT:
     """Build ``model`` from plain values.
@@ -302,8 +307,7 @@ def resolve(*layers: Mapping[str, Any], where: str = "request") -> RunConfig:
             getattr(chosen, "fits", lambda agents: None)(config.agents)
         except RequestError as error:
             raise RequestError(f"{ours}: {error}") from error
-    wants = entry.scheme_options.get("conditioning") == "features"
-    if wants and family in registry.TASK_OPTIONS and family not in registry.FEATURED:
+    if entry.wants_features and family in registry.TASK_OPTIONS and family not in registry.FEATURED:
         raise RequestError(
             f"{where}: method '{name}' is conditioned on features of the agents' roles, which task "
             f"'{config.task}' does not give; choose task {' or '.join(registry.FEATURED)}"
