@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from bench.config import load_methods, resolve
-from bench.costs import costs, draw, growth
+from bench.costs import costs, draw, growth, world
 from bench.costs.output import write
 from bench.fleet import Fleet
 
@@ -61,7 +61,7 @@ def test_counts_are_those_of_the_formulas(agents: int) -> None:
 def test_counts_without_numbers_are_those_of_a_run() -> None:
     for method in load_methods():
         sizes = {"sampler": "uniform", "hidden": [H, H], "buffer": 1}
-        config = resolve({"method": method, "task": "roles"}, sizes)
+        config = resolve({"method": method, **world(method)}, sizes)
         counted = costs(method, config.agents, [H, H])
         fleet = Fleet([config], torch.device("cpu"))
         assert fleet.cost().model_dump().items() <= counted.items()
