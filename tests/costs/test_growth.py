@@ -91,11 +91,12 @@ def test_no_count_grows_faster_than_a_polynomial() -> None:
 
 
 def test_what_is_written_has_every_method_that_trains(tmp_path: Path) -> None:
-    written = {path.name for path in write([{"method": "a"}], tmp_path)}
+    written = {path.name for path in write([{"method": "a"}], {"agents": 3}, tmp_path)}
     assert written == {"methods.json", "growth.csv", "growth.svg", "growth.png"}
     with (tmp_path / "growth.csv").open() as file:
         rows = list(csv.DictReader(file))
-    trained = set(load_methods()) - {"oracle", "random"}
+    assert json.loads((tmp_path / "methods.json").read_text())["at"] == {"agents": 3}
+    trained = {name for name, entry in load_methods().items() if entry.scheme}
     assert {row["method"] for row in rows} == trained
     assert len(rows) == len(trained) * (len(growth.AGENTS) + len(growth.WIDTHS))
     row = next(r for r in rows if (r["method"], r["axis"], r["agents"]) == ("iql", "agents", "8"))
