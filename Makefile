@@ -24,6 +24,7 @@ lint: $(VENV)/installed  ## formatting, lint, types, workflow
 	$(RUN) $(BIN)/mypy
 	$(RUN) $(BIN)/snakefmt --check Snakefile rules
 	$(RUN) $(BIN)/snakemake --lint
+	$(BIN)/hadolint Dockerfile
 
 install: $(VENV)/installed  ## create .venv and install, with pinned versions
 
@@ -31,7 +32,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else f"hypercoop needs Python 3.11 to 3.13, this is {v[0]}.{v[1]}: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --disable-pip-version-check -c constraints.txt torch==2.13.0
-	$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e '.[dev,wandb]'
+	$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e '.[dev,wandb,cluster]'
 	touch $@
 
 clean:  ## remove what was built, but neither records nor the environment

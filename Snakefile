@@ -7,6 +7,7 @@ from pathlib import Path
 
 from snakemake.utils import min_version
 
+from bench.demand import memory_mb, minutes
 from bench.errors import RequestError
 from bench.grid import expand, fleets, load_grid
 from bench.report import code_digest
@@ -44,3 +45,4 @@ rule all:
         rules.tables.output,
         rules.leaderboard.output,
         rules.paper.output if IS_PAPER else [],
+        rules.crate.output,

@@ -122,8 +122,28 @@ def parser() -> Parser:
     speed.add_argument("--device", default="cpu", help="where fleets are timed (default: cpu)")
     speed.add_argument("--out", type=Path, default=RESULTS / "speed", help="folder for the results")
 
-    for name in ("tables", "figures", "leaderboard", "paper"):
-        command = commands.add_parser(name, help=f"build the {name} of a grid from its records")
+    faults = commands.add_parser(
+        "faults", help="kill, starve and damage small runs, and compare what they end in"
+    )
+    faults.add_argument("--injections", type=int, default=50, help="how many (default: 50)")
+    faults.add_argument("--seed", type=int, default=0, help="of what is drawn (default: 0)")
+    faults.add_argument("--out", type=Path, help="also write the table there, as Markdown")
+    faults.add_argument("--json", action="store_true", help="print JSON")
+
+    doctor = commands.add_parser("doctor", help="say what is wrong with a folder of records")
+    doctor.add_argument("results", type=Path, metavar="RESULTS", help="folder that holds runs/")
+    doctor.add_argument("--grid", type=Path, help="grid file (default: config/<its name>.yaml)")
+    doctor.add_argument("--json", action="store_true", help="print JSON")
+
+    verify = commands.add_parser("verify", help="train recorded runs again, and compare")
+    verify.add_argument("results", type=Path, metavar="RESULTS", help="folder of records")
+    verify.add_argument("--sample", type=int, default=1, help="runs drawn of it (default: 1)")
+    verify.add_argument("--seed", type=int, default=0, help="of the draw (default: 0)")
+    verify.add_argument("--json", action="store_true", help="print JSON")
+
+    for name in ("tables", "figures", "leaderboard", "paper", "crate"):
+        what = "RO-Crate metadata" if name == "crate" else name
+        command = commands.add_parser(name, help=f"build the {what} of a grid from its records")
         command.add_argument("--grid", type=Path, required=True, help="grid file")
         command.add_argument("--results", type=Path, default=RESULTS, help="results folder")
     return top

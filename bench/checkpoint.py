@@ -1,12 +1,15 @@
 """Checkpoints: everything a run depends on, between episodes, in one safetensors file.
 
-Written atomically; identified by the configurations and behaviour versions it belongs to; deleted
-when the run's records are written.  Because random numbers are functions of (seed, purpose, step),
-a checkpoint holds no generator states.
+Written atomically and with a checksum; identified by the configurations, behaviour versions, code
+and torch that it belongs to; deleted when the run's records are written.  The one before is kept
+until then, for the case that the newest is damaged, so a run never holds more than two, and a third
+while it is being written.  Because random numbers are functions of (seed, purpose, step), a
+checkpoint holds no generator states.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import struct
@@ -16,13 +19,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from bench.config import RunConfig, behaviour
 from bench.errors import WorldError
+from bench.provenance import code_digest
+from bench.records import sync_folder
 
+FORMAT = "2"
+"""Version of the file's layout.  2: with a checksum, and the code it was made by."""
 SHARE = 0.03
 """Largest share of a run's time that checkpoints may take."""
 MIN_INTERVAL = 10.0
@@ -30,10 +38,10 @@ MIN_INTERVAL = 10.0
 
 
 class Checkpoint:
-    """The one checkpoint file of a run.
+    """The newest checkpoint of a run, and the one before.
 
     Args:
-        path: where it lies.
+        path: where the newest lies; the one before has `.before` behind its name.
         configs: the fleet that it belongs to.
         interval: least seconds between two checkpoints.
     """
@@ -41,57 +49,99 @@ class Checkpoint:
     def __init__(
         self, path: Path, configs: Sequence[RunConfig], interval: float = MIN_INTERVAL
     ) -> None:
-        self._path, self._least = path, interval
-        identity = [[c.digest, behaviour(c)] for c in configs]
+        self._path, self._interval = path, interval
+        self._before = path.with_name(f"{path.name}.before")
+        # One name, so that what a killed write left behind is written over; the run's lock is held.
+        self._temporary = path.with_name(f"{path.name}.next")
+        runs = [[c.digest, behaviour(c)] for c in configs]
+        identity = [FORMAT, runs, code_digest(), torch.__version__]
         self._identity = json.dumps(identity, sort_keys=True)
-        self._interval, self._last = interval, time.monotonic()
+        self._started = self._last = time.monotonic()
+        self._spent = self._cost = 0.0
 
     def due(self) -> bool:
-        """Whether enough time has passed that one more costs no more than its share."""
-        return time.monotonic() - self._last >= self._interval
+        """Whether enough time has passed that one more costs no more than its share.
+
+        The replay fills, so the next may cost more than the last: twice as much is allowed for.
+        """
+        now = time.monotonic()
+        affordable = self._spent + 2 * self._cost <= SHARE * (now - self._started)
+        return affordable and now - self._last >= self._interval
 
     def write(self, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
-        """Replace the checkpoint.
+        """Replace the one before by the newest, and the newest by this.
 
         Raises:
-            WorldError: if the disk refuses; the checkpoint before stays.
+            WorldError: if the disk refuses; the newest stays.
         """
         start = time.monotonic()
-        temporary = self._path.with_name(f".tmp-{self._path.name}-{os.getpid()}")
+        tensors = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
         metadata = {"identity": self._identity, "header": json.dumps(header)}
+        metadata["checksum"] = _checksum(tensors, metadata["header"])
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            save_file(
-                {name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, metadata
-            )
-            with open(temporary, "rb+") as file:
+            self._temporary.unlink(missing_ok=True)  # a link there must not be followed
+            save_file(tensors, self._temporary, metadata)
+            with open(self._temporary, "rb+") as file:
                 os.fsync(file.fileno())
-            os.replace(temporary, self._path)
+            if self._path.exists():
+                os.replace(self._path, self._before)
+            os.replace(self._temporary, self._path)
+            sync_folder(self._path.parent)
         except (OSError, SafetensorError) as error:
-            temporary.unlink(missing_ok=True)
+            self._temporary.unlink(missing_ok=True)
             raise WorldError(f"cannot write checkpoint {self._path}: {error}") from error
         self._last = time.monotonic()
-        self._interval = max(self._least, (self._last - start) / SHARE)
+        self._cost = self._last - start
+        self._spent += self._cost
 
     def read(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """Return the tensors and the header, or None if there is no usable checkpoint.
 
-        One that is damaged, or of another configuration or behaviour version, is named on stderr
-        and left out: the run then starts afresh.
+        One that is damaged, or belongs to something else, is named on stderr and removed: the run
+        then goes on from the one before, or starts afresh.
         """
-        if not self._path.exists():
-            return None
-        try:
-            with safe_open(self._path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                if metadata.get("identity") != self._identity:
-                    raise ValueError("it belongs to another configuration or behaviour version")
-                header = json.loads(metadata["header"])
-                return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118
-        except (SafetensorError, OSError, ValueError, KeyError, struct.error) as error:
-            print(f"starting afresh: checkpoint {self._path}: {error}", file=sys.stderr)
-            return None
+        named = False
+        for path in (self._path, self._before):
+            if not path.exists():
+                continue
+            try:
+                found = self._read(path)
+            except (SafetensorError, OSError, ValueError, KeyError, struct.error) as error:
+                print(f"checkpoint {path} is left out: {error}", file=sys.stderr)
+                path.unlink()  # else the next write would keep it instead of a sound one
+                named = True
+                continue
+            if named:
+                print(f"going on from the checkpoint before, {path}", file=sys.stderr)
+            return found
+        if named:
+            print(f"starting afresh: no checkpoint of {self._path} is usable", file=sys.stderr)
+        return None
+
+    def _read(self, path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("identity") != self._identity:
+                raise ValueError(
+                    "it belongs to another configuration, behaviour version, code or torch"
+                )
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if metadata["checksum"] != _checksum(tensors, metadata["header"]):
+            raise ValueError("it is damaged: its checksum does not match")
+        return tensors, json.loads(metadata["header"])
 
     def delete(self) -> None:
-        """Remove the checkpoint: the run is done."""
-        self._path.unlink(missing_ok=True)
+        """Remove both checkpoints: the run is done."""
+        for path in (self._path, self._before, self._temporary):
+            path.unlink(missing_ok=True)
+
+
+def _checksum(tensors: Mapping[str, Tensor], header: str) -> str:
+    """Hash names, types, shapes and numbers of the tensors, and the header."""
+    digest = hashlib.sha256(header.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -9,10 +9,12 @@ import argparse
 import contextlib
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 
@@ -21,13 +23,15 @@ from bench.arguments import parser
 from bench.config import RunConfig, load_methods, resolve
 from bench.errors import RequestError, WorldError, nearest
 from bench.grid import Run, expand, load_grid
-from bench.records import read
+from bench.records import read, write_atomic
 from bench.runner import Places, train_runs
 from bench.tasks.options import CoopNavOptions
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return its exit status."""
+    with contextlib.suppress(ValueError):  # not in the main thread: the caller's affair
+        signal.signal(signal.SIGTERM, _terminate)
     try:
         options = parser().parse_args(arguments)
         COMMANDS[options.command](options)
@@ -49,9 +53,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         reason = (str(error).splitlines() or ["not enough memory"])[0]
         print(f"hypercoop: error: out of memory: {reason}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("hypercoop: interrupted; the same command goes on from here", file=sys.stderr)
-        return 130
+        return 128 + (stop.args[0] if stop.args else signal.SIGINT)
+
+
+def _terminate(number: int, _frame: object) -> NoReturn:
+    """End as when interrupted from the keyboard, so that nothing half-written stays behind."""
+    raise KeyboardInterrupt(number)
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -153,7 +162,7 @@ def _task_options(options: argparse.Namespace) -> dict[str, Any]:
 def _plain(text: str) -> Any:
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):
         return text
 
 
@@ -199,9 +208,8 @@ def _watch(options: argparse.Namespace) -> None:
 
 def _methods(options: argparse.Namespace) -> None:
     sizes = _plain(options.agents), _plain(options.hidden)
-    for name in load_methods():  # what is wrong with a size is found before torch is imported
-        whole = {"method": name, "task": registry.FEATURED[0], "agents": sizes[0]}
-        resolve(whole, {"hidden": sizes[1]}, where="methods")
+    # What is wrong with a size is found before torch is imported.
+    resolve({"agents": sizes[0], "hidden": sizes[1]}, where="methods")
     import torch
 
     from bench.costs import costs
@@ -209,12 +217,17 @@ def _methods(options: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     rows: list[dict[str, Any]] = []
     for name, entry in load_methods().items():
+        try:
+            counted = costs(name, *sizes)
+        except RequestError as error:
+            print(f"{name} is left out: {error}", file=sys.stderr)
+            continue
         parts = {
             "method": name,
             "algorithm": entry.algorithm.rpartition(":")[2],
             "scheme": (entry.scheme or "-").rpartition(":")[2],
         }
-        rows.append({**parts, **costs(name, *sizes), "summary": entry.summary})
+        rows.append({**parts, **counted, "summary": entry.summary})
     if options.out:
         from bench.costs.output import write
 
@@ -273,7 +286,51 @@ def _speed(options: argparse.Namespace) -> None:
     print(json.dumps(rows) if options.json else show(rows))
 
 
-def _print_table(rows: list[dict[str, Any]], as_json: bool) -> None:
+def _faults(options: argparse.Namespace) -> None:
+    if options.injections < 1:
+        raise RequestError(f"--injections {options.injections}: must be at least 1")
+    from bench.faults import inject, page, rows
+
+    table = rows(inject(options.injections, options.seed))
+    if options.out:
+        write_atomic(options.out, page(table).encode())
+    _print_table(table, options.json)
+    total = table[-1]
+    if any(total[column] for column in ("runs lost", "records differing", "files left behind")):
+        raise WorldError(
+            f"{total['runs lost']} runs lost, {total['records differing']} records differing, "
+            f"{total['files left behind']} files left behind"
+        )
+
+
+def _doctor(options: argparse.Namespace) -> None:
+    from bench.doctor import examine, find_grid
+
+    findings = examine(options.results, options.grid or find_grid(options.results))
+    rows = [asdict(finding) for finding in findings]
+    if rows or options.json:
+        _print_table(rows, options.json)
+    defects = sum(finding.kind != "diverged" for finding in findings)
+    if defects:
+        raise WorldError(f"{options.results}: {defects} defects")
+
+
+def _verify(options: argparse.Namespace) -> None:
+    if options.sample < 1:
+        raise RequestError(f"--sample {options.sample}: must be at least 1")
+    from bench.verify import draw, verify
+
+    rows = []
+    for path in draw(options.results, options.sample, options.seed):
+        print(f"training again: {path}", file=sys.stderr)
+        rows.append(asdict(verify(path)))
+    _print_table(rows, options.json)
+    differing = sum(row["verdict"] == "differs" for row in rows)
+    if differing:
+        raise WorldError(f"{options.results}: {differing} of {len(rows)} runs differ")
+
+
+def _print_table(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
     if as_json:
         print(json.dumps(rows))
         return
@@ -305,7 +362,10 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "tasks": _tasks,
     "check-method": _check_method,
     "speed": _speed,
-    **dict.fromkeys(("tables", "figures", "leaderboard", "paper"), _report),
+    "faults": _faults,
+    "doctor": _doctor,
+    "verify": _verify,
+    **dict.fromkeys(("tables", "figures", "leaderboard", "paper", "crate"), _report),
 }
 
 if __name__ == "__main__":

@@ -11,8 +11,10 @@ import functools
 import hashlib
 import json
 import os
+import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import UnionType
 from typing import Annotated, Any, TypeVar, get_args
 
 import yaml
@@ -53,11 +55,12 @@ class RunConfig(Strict):
     method: Name = "ps-maddpg"
     """Named method of config/methods.yaml, or the import path MODULE:NAME of a method entry."""
     task: Name = "coop-nav"
-    """Task: coop-nav, roles, specialisation, synchronisation, or pettingzoo:MODULE for any
-    PettingZoo parallel environment."""
+    """Task: coop-nav, roles, specialisation, synchronisation, climbing, penalty, or
+    pettingzoo:MODULE for any PettingZoo parallel environment."""
     task_options: dict[str, Any] = {}
     """Options of the task (coop-nav: dynamics, radius, horizon, targets, collisions, start; roles:
-    also split; the matrix games: horizon; else the environment's own keyword arguments)."""
+    also split; the repeated games: horizon; penalty: penalty; else the environment's own
+    keyword arguments)."""
     agents: Positive = 3
     """Number of agents N (and of targets, or moves)."""
     reward: Name = "group-goal"
@@ -196,7 +199,8 @@ def validate(model: type[ModelT], values: Any, where: str) -> ModelT:
             reason = f"unknown key '{key}'; {nearest(str(last), _keys_at(model, parents))}"
         else:
             message = first["msg"].removeprefix("Value error, ")
-            reason = f"{key} = {first['input']!r}: {message}" if key else message
+            # Shortened: YAML's aliases make small files with enormous values.
+            reason = f"{key} = {reprlib.repr(first['input'])}: {message}" if key else message
         raise RequestError(f"{where}: {reason}") from error
 
 
@@ -207,6 +211,8 @@ def _keys_at(model: Any, location: Sequence[str | int]) -> list[str]:
             model = model.model_fields[str(step)].annotation
         else:  # an item of list[X] or dict[_, X]
             model = get_args(model)[-1]
+        if isinstance(model, UnionType):  # X | None
+            model = get_args(model)[0]
     return list(model.model_fields)
 
 
@@ -220,7 +226,7 @@ def read_yaml(path: Path) -> Any:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise RequestError(f"cannot read {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # 2001-99-99 is a ValueError
         raise RequestError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
 
 
@@ -296,17 +302,16 @@ def resolve(*layers: Mapping[str, Any], where: str = "request") -> RunConfig:
         fallback["reward"] = next(iter(rewards))
     config = validate(RunConfig, {**fallback, **entry.settings, **merged}, where)
     family = registry.family(config.task)
+    moves = None
     if family in registry.TASK_OPTIONS:
         model = registry.load(registry.TASK_OPTIONS[family])
         options = validate(model, config.task_options, f"{where}: task_options of {family}")
         config = config.model_copy(update={"task_options": _dump(options)})
-    if entry.scheme and (model := registry.options_model(entry.scheme)) is not None:
-        ours = f"{where}: scheme_options of method '{name}'"
-        chosen = validate(model, entry.scheme_options, ours)
-        try:
-            getattr(chosen, "fits", lambda agents: None)(config.agents)
-        except RequestError as error:
-            raise RequestError(f"{ours}: {error}") from error
+        moves = options.moves(config.agents)
+    try:
+        check_options(entry, config.agents, moves)
+    except RequestError as error:
+        raise RequestError(f"{where}: method '{name}': {error}") from error
     if entry.wants_features and family in registry.TASK_OPTIONS and family not in registry.FEATURED:
         raise RequestError(
             f"{where}: method '{name}' is conditioned on features of the agents' roles, which task "
@@ -329,6 +334,19 @@ def _dump(options: BaseModel) -> dict[str, Any]:
         if getattr(options, name) == fields[name].default
     }
     return options.model_dump(mode="json", exclude=neutral)
+
+
+def check_options(entry: MethodEntry, agents: int, moves: int | None) -> None:
+    """Check a method's options, and whether its algorithm can serve the world, without torch.
+
+    Raises:
+        RequestError: naming the first wrong option, or saying why the world is refused.
+    """
+    for part, path in (("scheme", entry.scheme), ("algorithm", entry.algorithm)):
+        if path and (model := registry.options_model(path)) is not None:
+            options = validate(model, getattr(entry, f"{part}_options"), f"{part}_options")
+            if moves is not None and hasattr(options, "check_world"):
+                options.check_world(agents, moves)
 
 
 def behaviour(config: RunConfig) -> dict[str, str]:

@@ -135,14 +135,17 @@ def dead_units(layers: list[tuple[Tensor, Tensor]], x: Tensor) -> list[list[floa
 
     Returns:
         Of every hidden layer a share per agent, or one if nothing up to there tells agents apart;
-        of the last layer, which has no ReLU, nothing.
+        of the last layer, which has no ReLU, nothing; nor of a network that does not see single
+        observations.
     """
+    if not layers or layers[0][0].shape[1] != x.shape[1]:
+        return [[] for _ in layers]
     shares: list[list[float]] = []
     h = x.unsqueeze(0)
     for weight, bias in layers[:-1]:
         h = torch.relu(h @ weight + bias)
         shares.append((h == 0).all(1).double().mean(1).tolist())
-    return [*shares, []] if layers else []
+    return [*shares, []]
 
 
 def _layer(weight: Tensor, bias: Tensor, slope: Tensor | None, dead: list[float]) -> Layer:

@@ -7,7 +7,8 @@ imports torch: the Snakefile plans thousands of runs through this module.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -41,6 +42,9 @@ class Exclusion(Strict):
     why: str
     """The reason, for the reader of the grid."""
 
+
+LARGEST = 1_000_000
+"""Cells of an experiment; more is a slip of the pen."""
 
 Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=60)]
 """A name without dots, since a dot stands between an experiment and its variant."""
@@ -149,6 +153,11 @@ def fleets(runs: Mapping[str, Run], size: int) -> list[list[str]]:
 
 def _cells(grid: Grid, name: str, experiment: Experiment) -> Iterator[Run]:
     where = f"grid {grid.name}, experiment {name}"
+    e = experiment
+    axes: list[Sized] = [e.methods, e.rewards, e.samplers, e.agents, e.seeds, e.variants or [""]]
+    size = math.prod(len(axis) for axis in axes)
+    if size > LARGEST:
+        raise RequestError(f"{where}: {size:,} cells, more than {LARGEST:,}")
     used: set[int] = set()
     for exclusion in experiment.exclude:
         for axis in exclusion.where.keys() - set(AXES):

@@ -144,7 +144,10 @@ or G = N (one set per agent)."""
 
 @runtime_checkable
 class Layered(Protocol):
-    """What an algorithm may have besides, so that its acting network is diagnosed."""
+    """What an algorithm may have besides, so that its acting network is checked and diagnosed."""
+
+    scheme: ParameterScheme
+    """The parameter scheme of the acting network, whose parameters are the policy."""
 
     def layers(self) -> Weights:
         """Return the layers of the acting network: ReLUs between them, none after the last."""

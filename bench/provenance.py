@@ -17,7 +17,11 @@ from typing import Any
 import torch
 
 PACKAGES = ("torch", "numpy", "scipy", "safetensors", "pettingzoo", "mpe2")
-NOT_TRAINING = {"report", "cli.py", "arguments.py", "stats.py", "watch.py", "scene.py", "speed"}
+NOT_TRAINING = {
+    *("report", "speed", "faults", "costs", "conformance"),
+    *("cli.py", "arguments.py", "demand.py", "doctor.py", "verify.py"),
+    *("stats.py", "watch.py", "scene.py"),
+}
 """Parts of bench/ that training does not import."""
 
 
@@ -70,6 +74,18 @@ def _commit() -> tuple[str | None, bool | None]:
         return None, None
 
 
+@functools.cache
+def cpu() -> str:
+    """Name the CPU's model and the instructions that torch uses of it: numbers depend on both."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    name = next(models, platform.processor() or platform.machine())
+    return f"{name}, {torch.backends.cpu.get_cpu_capability()}"
+
+
 def provenance(device: torch.device, replicas: int, watch: Stopwatch) -> dict[str, Any]:
     """Return host facts: versions, commit, device, and seconds and memory per replica."""
     commit, dirty = _commit()
@@ -82,6 +98,7 @@ def provenance(device: torch.device, replicas: int, watch: Stopwatch) -> dict[st
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
         "python": platform.python_version(),
         "platform": platform.platform(),
+        "cpu": cpu(),
         "device": f"{device.type} {name}".strip(),
         "threads": torch.get_num_threads(),
         "replicas": replicas,

@@ -35,11 +35,27 @@ def _mix(x: Keys) -> Keys:
     return x ^ (x >> np.uint64(31))
 
 
+def _signed(number: int) -> int:
+    """Return the int64 of the same 64 bits."""
+    return number - ((number >> 63) << 64)
+
+
 def _mix_signed_(x: Tensor) -> Tensor:
     """The same in place on int64, whose `>>` is arithmetic, so the sign bits are masked off."""
-    x.bitwise_xor_((x >> 30).bitwise_and_((1 << 34) - 1)).mul_(int(_MIX_1) - (1 << 64))
-    x.bitwise_xor_((x >> 27).bitwise_and_((1 << 37) - 1)).mul_(int(_MIX_2) - (1 << 64))
+    x.bitwise_xor_((x >> 30).bitwise_and_((1 << 34) - 1)).mul_(_signed(int(_MIX_1)))
+    x.bitwise_xor_((x >> 27).bitwise_and_((1 << 37) - 1)).mul_(_signed(int(_MIX_2)))
     return x.bitwise_xor_((x >> 31).bitwise_and_((1 << 33) - 1))
+
+
+def _unit(bits: Tensor) -> Tensor:
+    """Turn 64 random bits each into float64 in [0, 1)."""
+    return (bits >> 11).bitwise_and_((1 << 53) - 1).double().mul_(2.0**-53)
+
+
+def _step(data: int | str) -> int:
+    """Return what a fold adds to the keys: an unsigned number of 64 bits."""
+    number = zlib.crc32(data.encode()) + (1 << 32) if isinstance(data, str) else data
+    return (number + 1) * int(_GOLDEN) % (1 << 64)
 
 
 @functools.lru_cache(maxsize=64)
@@ -70,9 +86,7 @@ class Random:
 
     def fold(self, data: int | str) -> Random:
         """Derive an independent source named by a purpose or a step."""
-        number = zlib.crc32(data.encode()) + (1 << 32) if isinstance(data, str) else data
-        step = np.uint64((number + 1) * int(_GOLDEN) % (1 << 64))
-        return Random(_mix(self.keys + step), self.device)
+        return Random(_mix(self.keys + np.uint64(_step(data))), self.device)
 
     def folds(self, first: int, count: int) -> list[Random]:
         """Derive the sources of steps first, ..., first + count - 1, whose draws are made together.
@@ -98,14 +112,34 @@ class Random:
 
     def uniform(self, *shape: int) -> Tensor:
         """Draw [R, *shape] float64 in [0, 1), with 53 random bits each."""
-        bits = (self._bits(shape) >> 11).bitwise_and_((1 << 53) - 1)
-        return bits.double().mul_(2.0**-53)
+        return _unit(self._bits(shape))
 
     def normal(self, *shape: int) -> Tensor:
         """Draw [R, *shape] float32 standard normals, by the inverse distribution function."""
         # 23 bits and a half: exact in float32 and never 0 or 1.
         bits = (self._bits(shape) >> 41).bitwise_and_((1 << 23) - 1)
         return torch.special.ndtri(bits.float().add_(0.5).mul_(2.0**-23))
+
+
+class Stream:
+    """Draws that follow each other on the device, with nothing from the host: for updates.
+
+    An update may be captured and replayed, so it cannot be given a source of its own each time.
+
+    Args:
+        random: where the stream begins.
+    """
+
+    def __init__(self, random: Random) -> None:
+        self.keys = torch.from_numpy(random.keys.view(np.int64).copy()).to(random.device)
+        """[R] int64, the state: the first draw is `random`'s, the next its `fold("next")`'s."""
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Draw [R, *shape] float64 in [0, 1), and go on."""
+        counters = torch.arange(1, torch.Size(shape).numel() + 1, device=self.keys.device)
+        keys = self.keys[:, None] + counters.mul_(_signed(int(_GOLDEN)))
+        _mix_signed_(self.keys.add_(_signed(_step("next"))))
+        return _unit(_mix_signed_(keys).view(-1, *shape))
 
 
 class _Together:

@@ -1,4 +1,4 @@
-"""The run record: one JSON file a run, written atomically, validated on reading, never edited.
+"""The run record: one JSON file a run, written once, validated on reading, never edited.
 
 Everything but ``provenance`` is a pure function of the configuration and the behaviour versions:
 the same run gives the same bytes.  Nothing downstream of training reads anything but records.
@@ -6,42 +6,58 @@ the same run gives the same bytes.  Nothing downstream of training reads anythin
 
 from __future__ import annotations
 
+import contextlib
+import glob
+import hashlib
+import itertools
 import json
-import math
 import os
 import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from bench.config import RunConfig, Strict, validate
 from bench.errors import RequestError, WorldError
 
-SCHEMA: Literal[1] = 1
+SCHEMA: Literal[2] = 2
+"""Version of the layout.  2: with a checksum, as `provenance.checksum`."""
+MIGRATIONS: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    1: lambda values: values,  # what had no checksum is read without one
+}
+"""What brings the values of a record of an older version to the next one."""
+LARGEST = 3.4028235e38
+"""No float32 is larger, so no number of a run is."""
+MAX_BYTES = 64 << 20
+"""No record is larger by far; what is, is not read."""
+
+Number = Annotated[float, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class Curve(Strict):
     """Evaluation curve: K points, each summarising the greedy episodes of one evaluation."""
 
-    episode: list[int]
+    episode: list[Count]
     """[K] training episodes done."""
-    env_steps: list[int]
+    env_steps: list[Count]
     """[K] joint environment steps done."""
-    updates: list[int]
+    updates: list[Count]
     """[K] network updates done."""
-    mean: dict[str, list[float]]
+    mean: dict[str, list[Number]]
     """[K] mean over the evaluation episodes, by metric."""
-    std: dict[str, list[float]]
+    std: dict[str, list[Number]]
     """[K] population standard deviation over the evaluation episodes, by metric."""
 
 
 class Training(Strict):
     """What was seen while training, averaged over the interval that ends at each point."""
 
-    episode: list[int]
+    episode: list[Count]
     """[K-1] training episodes done."""
-    mean: dict[str, list[float]]
+    mean: dict[str, list[Number]]
     """[K-1] by name: episode metrics under exploration, `rewarded_share_buffer`,
     `rewarded_share_batch` (share of transitions with a positive reward) and the algorithm's own."""
 
@@ -49,35 +65,35 @@ class Training(Strict):
 class Assessment(Strict):
     """Greedy episodes of one policy, raw."""
 
-    episode: int
+    episode: Count
     """Training episodes that the policy had seen."""
-    raw: dict[str, list[float]]
+    raw: dict[str, Annotated[list[Number], Field(min_length=1)]]
     """One value per greedy episode, by metric; sums over the steps unless said otherwise."""
 
 
 class Cost(Strict):
     """What the method costs, counted and not timed."""
 
-    trained_parameters: int
+    trained_parameters: Count
     """Numbers that the optimisers train (a hypernetwork, not what it generates)."""
-    inference_parameters: int
+    inference_parameters: Count
     """Numbers needed to act for the whole team (generated weights, not their generator)."""
-    peak_parameters: int
+    peak_parameters: Count
     """Most parameter numbers held at once in training: trained, targets and generated weights."""
-    flops_per_update: int
+    flops_per_update: Count
     """Floating-point operations of one update's matrix products, forward and backward."""
 
 
 class Layer(Strict):
     """One layer of the acting network: a number per set of weights, so one if all agents share."""
 
-    shape: tuple[int, int]
+    shape: tuple[Count, Count]
     """Inputs and outputs."""
-    norm: list[float]
+    norm: Annotated[list[Number], Field(min_length=1)]
     """[G] Frobenius norm of W."""
-    largest: list[float]
+    largest: Annotated[list[Number], Field(min_length=1)]
     """[G] largest singular value of W."""
-    bias: list[float]
+    bias: list[Number]
     """[G] norm of b, which may be an agent's own where W is not."""
     gradient: list[float] = []
     """[G] Frobenius norm of the loss's gradient by W, generated or stored."""
@@ -96,11 +112,11 @@ class Diagnostics(Strict):
     gradients where the algorithm does not show them.
     """
 
-    observations: int
+    observations: Count
     """Number of observations that all agents were asked about."""
     distance: Literal["euclidean", "disagreement"]
     """Of two actions: Euclidean, or 1 if the moves differ."""
-    diversity: float
+    diversity: Number
     """Mean distance of two agents' actions on the same observation."""
     gradient: float | None = None
     """Norm of the loss's gradient by all that is trained of the acting network: of a hypernetwork,
@@ -144,7 +160,7 @@ class Teamwork(Strict):
 class Record(Strict):
     """One run."""
 
-    schema_version: Literal[1] = SCHEMA
+    schema_version: Literal[2] = SCHEMA
     config: RunConfig
     """The fully resolved configuration."""
     config_hash: str
@@ -157,7 +173,7 @@ class Record(Strict):
     """Why it diverged, and when."""
     score: str
     """Name of the task's primary metric (coop-nav: successful_steps)."""
-    horizon: int
+    horizon: Annotated[int, Field(gt=0, lt=2**31)]
     """Steps T in an episode."""
     evaluation: Curve
     training: Training
@@ -177,25 +193,23 @@ class Record(Strict):
     def _sound(self) -> Record:
         if self.config_hash != self.config.digest:
             raise ValueError("config_hash does not match config")
-        points = len(self.evaluation.episode)
-        for series in (self.evaluation.mean, self.evaluation.std):
-            if any(len(values) != points for values in series.values()):
-                raise ValueError("evaluation series differ in length")
-            if not all(math.isfinite(value) for values in series.values() for value in values):
-                raise ValueError("evaluation series hold a NaN or infinity")
-        if self.score not in self.evaluation.mean:
+        curve, points = self.evaluation, len(self.evaluation.episode)
+        lengths = {len(values) for part in (curve.mean, curve.std) for values in part.values()}
+        if {len(curve.env_steps), len(curve.updates), *lengths} != {points}:
+            raise ValueError("evaluation series differ in length")
+        if any(a >= b for a, b in itertools.pairwise(curve.episode)):
+            raise ValueError("evaluation.episode does not rise")
+        if self.score not in curve.mean:
             raise ValueError(f"evaluation lacks the score '{self.score}'")
         if any(len(values) != len(self.training.episode) for values in self.training.mean.values()):
             raise ValueError("training series differ in length")
         if self.status == "complete":
+            if self.cost.trained_parameters and points != self.config.evaluations:
+                raise ValueError(f"{points} evaluations, not {self.config.evaluations}")
             if self.final is None or self.absolute is None:
                 raise ValueError("a complete run must have final and absolute evaluations")
-            for assessment in (self.final, self.absolute):
-                if self.score not in assessment.raw:
-                    raise ValueError(f"an assessment lacks the score '{self.score}'")
-                for name, values in assessment.raw.items():
-                    if not values or not all(map(math.isfinite, values)):
-                        raise ValueError(f"non-finite or missing raw values of {name}")
+            if any(self.score not in assessed.raw for assessed in (self.final, self.absolute)):
+                raise ValueError(f"an assessment lacks the score '{self.score}'")
         return self
 
 
@@ -206,16 +220,58 @@ def rounded(values: list[float]) -> list[float]:
 
 def to_json(record: Record) -> str:
     """Serialise deterministically: sorted keys, one top-level key a line, no NaN."""
-    dump = record.model_dump(mode="json")
+    return sealed(record.model_dump(mode="json"))
+
+
+def sealed(values: Mapping[str, Any]) -> str:
+    """Serialise the values of a record with their checksum in the provenance."""
+    provenance = {k: v for k, v in values["provenance"].items() if k != "checksum"}
+    checksum = _checksum({**values, "provenance": provenance})
+    return _text({**values, "provenance": {**provenance, "checksum": checksum}})
+
+
+def _text(values: Mapping[str, Any]) -> str:
     lines = (
-        f"{json.dumps(key)}: {json.dumps(dump[key], sort_keys=True, allow_nan=False)}"
-        for key in sorted(dump)
+        f"{json.dumps(key)}: {json.dumps(values[key], sort_keys=True, allow_nan=False)}"
+        for key in sorted(values)
     )
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
-def write_atomic(path: Path, content: bytes) -> None:
+def _checksum(values: Mapping[str, Any]) -> str:
+    """Hash the values of a record without its checksum: 64 hex digits, a SHA-256."""
+    return hashlib.sha256(_text(values).encode()).hexdigest()
+
+
+def deterministic(record: Record) -> str:
+    """Return the part that equal runs have in common: all but the provenance, as text."""
+    return _text(record.model_dump(mode="json", exclude={"provenance"}))
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder survive a loss of power, where the system can."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+Place = Callable[[str, Path], object]
+
+
+def _place(name: str, path: Path) -> None:
+    os.replace(name, path)
+
+
+def write_atomic(path: Path, content: bytes, place: Place = _place) -> None:
     """Write a file whole or not at all, and durably: temporary file, fsync, rename.
+
+    Args:
+        path: where it is to lie.
+        content: what it is to hold.
+        place: puts the temporary file there.
 
     Raises:
         WorldError: if the disk refuses (full, read-only); nothing half-written stays behind.
@@ -229,21 +285,51 @@ def write_atomic(path: Path, content: bytes) -> None:
                 file.flush()
                 os.fsync(file.fileno())
             os.chmod(name, 0o644)
-            os.replace(name, path)
-        except BaseException:
+            place(name, path)
+            sync_folder(path.parent)
+        finally:
             Path(name).unlink(missing_ok=True)
-            raise
     except OSError as error:
         raise WorldError(f"cannot write {path}: {error.strerror}") from error
 
 
+def _place_once(name: str, path: Path) -> None:
+    """Put a file where there is none yet: a link fails where a rename would replace."""
+    try:
+        os.link(name, path)
+    except FileExistsError:
+        raise
+    except OSError as error:  # not every file system has links
+        if path.exists():
+            raise FileExistsError(error.errno, "it is there already") from error
+        os.replace(name, path)
+
+
 def write(path: Path, record: Record) -> None:
-    """Write a record atomically.
+    """Write a record, once: an equal one that is there already stays as it is.
 
     Raises:
-        WorldError: if the disk refuses.
+        WorldError: if there is another one already, which stays, or the disk refuses.
     """
-    write_atomic(path, to_json(record).encode())
+    try:
+        write_atomic(path, to_json(record).encode(), _place_once)
+    except WorldError as error:
+        if not isinstance(error.__cause__, FileExistsError):
+            raise
+        refuse_another(path, read(path), record)
+
+
+def refuse_another(path: Path, old: Record, new: Record) -> None:
+    """Compare a record with one that is there already.
+
+    Raises:
+        WorldError: if they differ in more than their provenance.
+    """
+    if deterministic(old) != deterministic(new):
+        raise WorldError(
+            f"record {path} is there already and differs from the one made now: it stays; "
+            "to keep another, remove it first"
+        )
 
 
 def read(path: Path) -> Record:
@@ -253,12 +339,47 @@ def read(path: Path) -> Record:
         WorldError: one line naming the file, if it is missing, truncated or not a sound record.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        with open(path, "rb") as file:
+            content = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise WorldError(f"cannot read record {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise WorldError(f"record {path} is truncated or not JSON: {error}") from error
+    if len(content) > MAX_BYTES:
+        raise WorldError(f"record {path} is larger than {MAX_BYTES >> 20} MiB, as no record is")
     try:
-        return validate(Record, values, f"record {path}")
+        values = json.loads(content.decode("utf-8"))
+        _verify_checksum(values)
+    except (ValueError, RecursionError) as error:
+        raise WorldError(f"record {path} is truncated, damaged or not JSON: {error}") from error
+    try:
+        return validate(Record, _migrated(values), f"record {path}")
     except RequestError as error:
         raise WorldError(str(error)) from error
+
+
+def _verify_checksum(values: Any) -> None:
+    """Take the checksum out of the values of a record, and check it.
+
+    Raises:
+        ValueError: if it does not match, or a number is not finite.
+    """
+    provenance = values.get("provenance") if isinstance(values, dict) else None
+    found = provenance.pop("checksum", None) if isinstance(provenance, dict) else None
+    if found is not None and found != _checksum(values):
+        raise ValueError("its checksum does not match")
+    if found is None and isinstance(values, dict) and values.get("schema_version") != 1:
+        raise ValueError("it has no checksum")
+
+
+def _migrated(values: Any) -> Any:
+    """Bring the values of a record to the current version of the schema."""
+    while isinstance(values, dict) and type(version := values.get("schema_version")) is int:
+        if version not in MIGRATIONS:
+            break
+        values = {**MIGRATIONS[version](values), "schema_version": version + 1}
+    return values
+
+
+def clear_temporary(path: Path) -> None:
+    """Remove what killed processes left behind of their attempts to write a file."""
+    for left in path.parent.glob(f".tmp-*{glob.escape(path.name)}*"):
+        left.unlink(missing_ok=True)

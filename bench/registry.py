@@ -27,6 +27,8 @@ TASKS: Mapping[str, str] = {
     "roles": "bench.tasks.roles:Roles",
     "specialisation": "bench.tasks.games:Specialisation",
     "synchronisation": "bench.tasks.games:Synchronisation",
+    "climbing": "bench.tasks.one_shot:Climbing",
+    "penalty": "bench.tasks.one_shot:Penalty",
     "pettingzoo": "bench.tasks.pettingzoo:PettingZooTask",
 }
 
@@ -35,6 +37,8 @@ TASK_OPTIONS: Mapping[str, str] = {
     "roles": "bench.tasks.options:RolesOptions",
     "specialisation": "bench.tasks.options:GameOptions",
     "synchronisation": "bench.tasks.options:GameOptions",
+    "climbing": "bench.tasks.options:ClimbingOptions",
+    "penalty": "bench.tasks.options:PenaltyOptions",
 }
 """Tasks whose options are checked when a grid is read; the others' are checked when built."""
 
@@ -59,6 +63,8 @@ REWARDS: Mapping[str, Mapping[str, str]] = {
     },
     "specialisation": GAME_REWARDS,
     "synchronisation": GAME_REWARDS,
+    "climbing": {"team": "bench.tasks.games:team"},
+    "penalty": {"team": "bench.tasks.games:team"},
     "pettingzoo": {"environment": "bench.tasks.pettingzoo:environment_reward"},
 }
 """The rewards of each task; the first is the one of a run that asks for none."""
@@ -66,7 +72,7 @@ REWARDS: Mapping[str, Mapping[str, str]] = {
 FEATURED = ("roles",)
 """Tasks that give features of their agents' roles, for methods conditioned on them."""
 
-DISCRETE = ("specialisation", "synchronisation")
+DISCRETE = ("specialisation", "synchronisation", "climbing", "penalty")
 """Tasks that are played by discrete moves alone."""
 
 SAMPLERS: Mapping[str, str] = {
@@ -142,8 +148,8 @@ def options_model(path: str) -> Any:
     """Return the model of the options of ``package.module:Name``, without importing that module.
 
     It is ``NameOptions`` in the module ``package.options``, which must not need torch: so options
-    are checked when a grid is read, and its method `fits(agents)`, if it has one, refuses a
-    number of agents that they are not for.  None if there is no such thing.
+    are checked when a grid is read.  It may have a method ``check_world(agents, moves)``, which
+    refuses worlds that it cannot serve.  None if there is no such thing.
     """
     module, _, name = path.partition(":")
     package = module.rpartition(".")[0]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import fcntl
+import glob
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING
 from bench.config import behaviour
 from bench.errors import RequestError, WorldError
 from bench.grid import Run
-from bench.records import Record, read, write, write_atomic
+from bench.records import Record, clear_temporary, read, refuse_another, write, write_atomic
 
 if TYPE_CHECKING:
     import torch
@@ -79,11 +81,23 @@ def train_runs(
     with contextlib.ExitStack() as locks:
         for run in runs:
             locks.enter_context(_lock(places.checkpoint([run]).with_suffix(".lock")))
+            clear_temporary(places.record(run))
+            clear_temporary(places.policy(run))
         kept = {run.key: None if force else up_to_date(places.record(run), run) for run in runs}
         todo = [run for run in runs if kept[run.key] is None]
+        for done in ([run] for run in runs if kept[run.key] is not None):
+            _clear_checkpoints(places.checkpoint(done))
+        if not todo:
+            _clear_checkpoints(places.checkpoint(runs))
         trained = _train(todo, places, device, checkpoint_seconds, wandb) if todo else []
         made = {**kept, **dict(zip((run.key for run in todo), trained, strict=True))}
         return [record for record in made.values() if record is not None]
+
+
+def _clear_checkpoints(path: Path) -> None:
+    """Remove what a process that was killed right after writing its records did not."""
+    for left in path.parent.glob(f"{glob.escape(path.name)}*"):
+        left.unlink(missing_ok=True)
 
 
 def _train(
@@ -158,6 +172,7 @@ def _train_fleet(
         listeners.append(mirror)
     outcomes = train(configs, device, checkpoint, listeners)
     for run, outcome in zip(runs, outcomes, strict=True):
+        _make_room(places.record(run), run, outcome.record)
         if outcome.policy:
             save_policy(places.policy(run), run.config, outcome.policy)
         write(places.record(run), outcome.record)
@@ -165,6 +180,19 @@ def _train_fleet(
     if mirror:
         mirror.finish()
     return [outcome.record for outcome in outcomes]
+
+
+def _make_room(path: Path, run: Run, new: Record) -> None:
+    """Remove a record that is no longer good; one that is, and is another, is in the way.
+
+    Raises:
+        WorldError: naming it, before the policy that belongs to it is written over.
+    """
+    old = up_to_date(path, run)
+    if old is None:
+        path.unlink(missing_ok=True)
+    else:
+        refuse_another(path, old, new)
 
 
 def keep_freed_memory() -> None:
@@ -200,15 +228,23 @@ def find_device(name: str) -> torch.device:
 def _lock(path: Path) -> Iterator[None]:
     """Let one process train a run at a time; the kernel frees the lock of one that is killed.
 
-    Two can meet when a workflow was killed and started again while its jobs went on.
+    Two can meet when a workflow was killed and started again while its jobs went on.  Where the
+    file system has no locks, both train.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w") as file:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+    except OSError as error:
+        raise WorldError(f"cannot lock {path}: {error.strerror}") from error
+    with open(handle, "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             print(f"waiting: another process trains this run ({path})", file=sys.stderr)
             fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            # Two that train one run make the same record, and each is put in place whole.
+            print(f"no lock on {path}: {error.strerror}; going on without", file=sys.stderr)
         # Never removed: a process that waits on a removed file would not meet the next one.
         yield
 

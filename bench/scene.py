@@ -1,7 +1,8 @@
 """Episodes of cooperative navigation as pictures: a panel each, drawn up to a step.
 
 Everything that draws a state goes through :class:`Scene`: the PNG, each frame of the GIF, and the
-PettingZoo bridge's rendering.  Matplotlib is imported only when something is drawn.
+PettingZoo bridge's rendering; a report's filmstrip, whose episode is in a record, through
+:func:`draw_episode`.  Matplotlib is imported only when something is drawn.
 """
 
 from __future__ import annotations
@@ -10,13 +11,13 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import Tensor
 
 from bench.errors import RequestError
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
+    from torch import Tensor
 
     from bench.interfaces import Task
     from bench.tasks.coop_nav import CoopNav
@@ -126,9 +127,9 @@ class Scene:
         agents = range(self.positions.shape[2])
         target = dot(f"target, cover radius {self.radius:g}", "white", TARGET, 10)
         if self.horizon == 0:
-            return [*(dot(f"agent {i}", _colour(i), "white", 7) for i in agents), target]
+            return [*(dot(f"agent {i}", colour_of(i), "white", 7) for i in agents), target]
         return [
-            *(Line2D([], [], color=_colour(i), lw=2, label=f"agent {i}") for i in agents),
+            *(Line2D([], [], color=colour_of(i), lw=2, label=f"agent {i}") for i in agents),
             dot("start", "white", TARGET, 4),
             dot("end", TARGET, "white", 7),
             target,
@@ -142,7 +143,7 @@ class Scene:
         self.drawn = []
         for episode, panel in enumerate(self.panels):
             success = self.success[: step + 1, episode]
-            self.drawn += _draw_episode(
+            self.drawn += draw_episode(
                 panel,
                 self.positions[: step + 1, episode],
                 self.targets[step, episode],
@@ -167,11 +168,12 @@ class Scene:
         return image
 
 
-def _colour(agent: int) -> str:
+def colour_of(agent: int) -> str:
+    """Return the colour of an agent."""
     return COLOURS[agent % len(COLOURS)]
 
 
-def _draw_episode(
+def draw_episode(
     panel: Axes,
     positions: np.ndarray[Any, Any],
     targets: np.ndarray[Any, Any],
@@ -200,7 +202,7 @@ def _draw_episode(
         drawn.append(panel.add_patch(circle))
         drawn += panel.plot(*target, marker="+", color=edge, ms=5, mew=1)
     for agent, path in enumerate(positions.swapaxes(0, 1)):
-        colour = _colour(agent)
+        colour = colour_of(agent)
         if len(path) > 1:
             segments = np.stack([path[:-1], path[1:]], 1)
             # The path fades towards its start, by length: an agent at rest fades no further.

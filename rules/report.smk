@@ -23,6 +23,8 @@ rule tables:
         touch(f"{RESULTS}/tables/.complete"),
     log:
         f"{RESULTS}/logs/tables.log",
+    group:
+        "report"
     params:
         grid=GRID_FILE,
         code=CODE,
@@ -44,6 +46,8 @@ rule figures:
         touch(f"{RESULTS}/figures/.complete"),
     log:
         f"{RESULTS}/logs/figures.log",
+    group:
+        "report"
     params:
         grid=GRID_FILE,
         code=CODE,
@@ -58,6 +62,8 @@ rule leaderboard:
         f"{RESULTS}/leaderboard/index.html",
     log:
         f"{RESULTS}/logs/leaderboard.log",
+    group:
+        "report"
     params:
         grid=GRID_FILE,
         code=CODE,
@@ -78,8 +84,30 @@ rule paper:
         f"{RESULTS}/claims.json",
     log:
         f"{RESULTS}/logs/paper.log",
+    group:
+        "report"
     params:
         grid=GRID_FILE,
         code=CODE,
     shell:
         "hypercoop paper --grid {params.grid} > {log} 2>&1"
+
+
+rule crate:
+    input:
+        RECORDS,
+        rules.tables.output,
+        rules.figures.output,
+        rules.leaderboard.output,
+        rules.paper.output if IS_PAPER else [],
+    output:
+        f"{RESULTS}/ro-crate-metadata.json",
+    log:
+        f"{RESULTS}/logs/crate.log",
+    group:
+        "report"
+    params:
+        grid=GRID_FILE,
+        code=CODE,
+    shell:
+        "hypercoop crate --grid {params.grid} > {log} 2>&1"

@@ -1,8 +1,9 @@
 # Training: one job a run, or one a fleet with `--config fleet_size=120 device=cuda`.  The rules have
 # no input files, so committed records are never retrained because of a file's date; what makes a
-# record stale is in `params`.
+# record stale is in `params`.  What a run asks for grows with its configuration and each attempt.
 FLEET_SIZE = int(config.get("fleet_size", 1))
 DEVICE = config.get("device", "cpu")
+CONFIGS = {key: run.config for key, run in RUNS.items()}
 
 
 if FLEET_SIZE == 1:
@@ -18,8 +19,10 @@ if FLEET_SIZE == 1:
             "train"
         threads: 1
         resources:
-            mem_mb=lambda wildcards, attempt: 1500 * attempt,
-            runtime=60,
+            mem_mb=lambda wildcards, attempt: memory_mb([CONFIGS[wildcards.key]])
+            * attempt,
+            runtime=lambda wildcards, attempt: minutes([CONFIGS[wildcards.key]])
+            * attempt,
         params:
             fingerprint=lambda wildcards: RUNS[wildcards.key].fingerprint,
             grid=GRID_FILE,
@@ -40,8 +43,11 @@ else:
                 f"{RESULTS}/logs/fleet-{number}.log",
             threads: 1
             resources:
-                mem_mb=lambda wildcards, attempt: 8000 * attempt,
-                runtime=120,
+                # On a GPU the estimates, made for a core, are generous.
+                mem_mb=lambda wildcards, attempt, fleet=fleet: attempt
+                * memory_mb([CONFIGS[key] for key in fleet]),
+                runtime=lambda wildcards, attempt, fleet=fleet: attempt
+                * minutes([CONFIGS[key] for key in fleet]),
                 gpu=0 if DEVICE == "cpu" else 1,
             params:
                 fingerprints=[RUNS[key].fingerprint for key in fleet],

@@ -13,7 +13,7 @@ import torch
 from small import tiny
 from torch import Tensor
 
-from baselines.networks import Learner
+from baselines.algorithms.learned import Learned
 from bench import records
 from bench.config import RunConfig, method_entry, resolve
 from bench.diagnostics import dead_units, diagnose, diversity, in_turn, transitions
@@ -131,7 +131,10 @@ def test_transitions_are_of_episodes_of_random_actions() -> None:
     assert batch.action.std() > 0.5
 
 
-METHODS = ["iql", "iddpg", "ps-maddpg", "hyper-iql", "hyper-maddpg-full", "hyper-maddpg-sparse"]
+METHODS = [
+    *("iql", "iddpg", "ps-maddpg", "hyper-iql", "hyper-maddpg-full", "hyper-maddpg-sparse"),
+    *("vdn", "qmix", "meta-ddpg", "meta-dqn", "ps-maddpg-gumbel"),
+]
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -151,9 +154,9 @@ def test_gradients_are_those_of_the_next_step(method: str) -> None:
             assert layer.gradient == pytest.approx(expected, rel=1e-5)
     # The critics come first in an update, and the actors' gradient follows from them: a learning
     # rate of 0 keeps them as they are.
-    for learner in vars(one.algorithm).values():
-        if isinstance(learner, Learner):
-            learner._lr = 0.0
+    assert isinstance(one.algorithm, Learned)
+    for learner in one.algorithm._learners().values():
+        learner._lr = 0.0
     _, metrics = one.algorithm.update(batch)
     reported = metrics.get("actor_gradient_norm", metrics["critic_gradient_norm"])
     assert [each.gradient for each in found] == pytest.approx(reported.tolist(), rel=1e-4)
@@ -226,13 +229,13 @@ def test_the_record_has_those_of_the_last_policy(tmp_path: Path) -> None:
     assert records.read(path) == record
     values = json.loads(path.read_text())
     del values["diagnostics"]
-    path.write_text(json.dumps(values))
+    path.write_text(records.sealed(values))
     assert records.read(path).diagnostics is None, "as in records made before"
     values["diagnostics"] = record.diagnostics.model_dump(mode="json")
     del values["diagnostics"]["gradient"]
     for layer in values["diagnostics"]["layers"]:
         del layer["gradient"], layer["alike"], layer["dead"]
-    path.write_text(json.dumps(values))
+    path.write_text(records.sealed(values))
     old = records.read(path).diagnostics
     assert old is not None
     assert old.gradient is None, "as in records made before gradients were measured"

@@ -34,8 +34,12 @@ CASES: dict[str, dict[str, Any]] = {
         # Short, and at a seed where another rounding tips no target's cover over the edge.
         f"{method}/uniform": {"method": method, "sampler": "uniform", "episodes": 20, "seed": 1}
         for method in load_methods()
-        if method.startswith(("hyper-maddpg-", "joined-", "wide-"))
-        and method != "hyper-maddpg-roles"
+        if (
+            method.startswith(("hyper-maddpg-", "joined-", "wide-"))
+            and method != "hyper-maddpg-roles"
+        )
+        or method.endswith(("-joint", "-twin", "-gumbel"))
+        or method in ("meta-ddpg", "meta-dqn", "vdn", "qmix")
     },
     **{
         f"reward/{reward}": {"reward": reward}
@@ -51,6 +55,8 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "task/specialisation": {"task": "specialisation", "method": "iql", "agents": 4},
     "task/synchronisation": {"task": "synchronisation", "method": "iql", "reward": "team"},
+    "task/climbing": {"task": "climbing", "method": "iql", "steps_per_update": 2},
+    "task/penalty": {"task": "penalty", "method": "meta-dqn", "steps_per_update": 2},
     "dynamics/mpe": {"task_options": {"dynamics": "mpe"}},
     "dynamics/collisions": {
         "task_options": {"dynamics": "mpe", "collisions": True},

@@ -261,12 +261,6 @@ def test_ten_times_the_runs_take_ten_times_the_planning(axis: str) -> None:
 
 SCHEMAS = {"grid": Grid, "run": RunConfig, "method": MethodEntry}
 
-if __name__ == "__main__":
-    for name, model in SCHEMAS.items():
-        path = ROOT / "config" / "schema" / f"{name}.schema.json"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps(model.model_json_schema(), indent=2) + "\n")
-
 
 def test_a_schemes_options_are_checked_when_a_grid_is_read_without_torch(tmp_path: Path) -> None:
     methods = tmp_path / "methods.yaml"
@@ -292,6 +286,52 @@ def test_a_schemes_options_are_checked_when_a_grid_is_read_without_torch(tmp_pat
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
     assert done.stdout == (
-        "grid: scheme_options of method 'wrong': rank does nothing here; "
+        "grid: method 'wrong': scheme_options: rank does nothing here; "
         "choose generator: low-rank or core\n"
     )
+
+
+def test_too_many_joint_moves_are_refused_when_a_grid_is_read_without_torch(tmp_path: Path) -> None:
+    """So are an algorithm's options."""
+    path = write(tmp_path, grid(methods=["meta-dqn"], agents=[5, 6]))
+    methods = tmp_path / "methods.yaml"
+    wrong = {
+        "summary": "",
+        "algorithm": "baselines.algorithms.actor_critic:ActorCritic",
+        "algorithm_options": {"critic": "local", "gradient": "joint"},
+        "scheme": "baselines.sharing.heads:Heads",
+    }
+    methods.write_text(json.dumps({"wrong": wrong}))
+    code = (
+        "import os, sys\n"
+        "from pathlib import Path\n"
+        "from bench.config import load_methods, resolve\n"
+        "from bench.grid import expand, load_grid\n"
+        "from bench.errors import RequestError\n"
+        f"try:\n    expand(load_grid(Path({str(path)!r})))\n"
+        "except RequestError as error:\n    print(error)\n"
+        "resolve({'task': 'climbing', 'method': 'meta-dqn', 'agents': 2})\n"
+        f"os.environ['HYPERCOOP_METHODS'] = {str(methods)!r}\n"
+        "load_methods.cache_clear()\n"
+        "try:\n    resolve({'method': 'wrong'}, where='grid')\n"
+        "except RequestError as error:\n    print(error)\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    outputs, options = done.stdout.splitlines()
+    assert outputs == (
+        "grid g, experiment e: method 'meta-dqn': agents = 6 with 5 moves each have 5^6 = 15,625 "
+        "joint moves, and one network may value 3,125; choose at most 5 agents, or a method that "
+        "values each agent's moves apart, such as vdn, qmix or iql"
+    )
+    assert options == (
+        "grid: method 'wrong': algorithm_options: gradient = joint needs a critic that sees all "
+        "actions; choose own"
+    )
+
+
+if __name__ == "__main__":
+    for name, model in SCHEMAS.items():
+        path = ROOT / "config" / "schema" / f"{name}.schema.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(model.model_json_schema(), indent=2) + "\n")

@@ -10,7 +10,7 @@ import scipy.stats
 import torch
 from torch import Tensor
 
-from bench.random import Random
+from bench.random import Random, Stream
 
 DRAWS = 200_000
 
@@ -139,3 +139,11 @@ def test_steps_that_draw_together_draw_what_each_draws_alone() -> None:
         assert torch.equal(
             source.fold("move").fold(1).normal(2), alone.fold("move").fold(1).normal(2)
         )
+
+
+def test_a_stream_draws_what_sources_folded_one_after_the_other_draw() -> None:
+    stream, source = Stream(Random.from_seeds([3, 4])), Random.from_seeds([3, 4])
+    for _ in range(4):
+        assert torch.equal(stream.uniform(5, 2), source.uniform(5, 2))
+        source = source.fold("next")
+    assert torch.equal(stream.keys, torch.from_numpy(source.keys.view("int64")))

@@ -16,6 +16,8 @@ from bench.errors import WorldError
 from bench.records import Record
 from bench.train import train
 
+ROOT = Path(__file__).parents[1]
+
 
 @pytest.fixture(scope="module")
 def record() -> Record:
@@ -43,9 +45,15 @@ def test_what_is_in_it(record: Record) -> None:
         record.training.mean
     )
     assert set(record.behaviour) == {"loop", "task", "reward", "sampler", "algorithm", "scheme"}
-    assert {"commit", "dirty", "code_digest", "packages", "cpu_seconds", "peak_memory_mb"} <= set(
-        record.provenance
-    )
+    assert {
+        "commit",
+        "dirty",
+        "code_digest",
+        "packages",
+        "cpu",
+        "cpu_seconds",
+        "peak_memory_mb",
+    } <= set(record.provenance)
 
 
 DAMAGE: list[tuple[str, Any]] = [
@@ -56,7 +64,7 @@ DAMAGE: list[tuple[str, Any]] = [
     ("NaN", lambda text: text.replace('"horizon": 30', '"horizon": NaN')),
     ("edited", lambda text: text.replace('"gamma": 0.95', '"gamma": 0.96')),
     ("an unknown key", lambda text: text.replace('"horizon"', '"horizont"')),
-    ("another schema", lambda text: text.replace('"schema_version": 1', '"schema_version": 99')),
+    ("another schema", lambda text: text.replace('"schema_version": 2', '"schema_version": 99')),
 ]
 
 
@@ -71,6 +79,55 @@ def test_an_unsound_record_is_named_in_one_line(
     assert str(path) in str(caught.value)
 
 
+def test_any_changed_byte_of_a_value_is_found(record: Record, tmp_path: Path) -> None:
+    path = tmp_path / "seed0.json"
+    text = records.to_json(record)
+    for old, new in (('"threads": 1', '"threads": 2'), ('"horizon": 30', '"horizon": 31')):
+        assert old in text
+        path.write_text(text.replace(old, new))
+        with pytest.raises(WorldError, match="checksum does not match"):
+            records.read(path)
+    path.write_text(text.replace('"checksum"', '"chequesum"'))
+    with pytest.raises(WorldError, match="it has no checksum"):
+        records.read(path)
+
+
+def test_a_record_of_the_first_schema_is_read_as_one_of_the_current(
+    record: Record, tmp_path: Path
+) -> None:
+    """Its numbers are those of a committed record, which had no checksum."""
+    path = tmp_path / "seed0.json"
+    values = {**json.loads(records.to_json(record)), "schema_version": 1}
+    del values["provenance"]["checksum"]
+    path.write_text(json.dumps(values))
+    assert records.read(path) == record
+    old = min((ROOT / "results" / "demo" / "runs").rglob("*.json"))
+    assert records.read(old).schema_version == records.SCHEMA
+
+
+def test_a_record_is_written_once(record: Record, tmp_path: Path) -> None:
+    path = tmp_path / "seed0.json"
+    records.write(path, record)
+    first = path.read_bytes()
+    again = record.model_copy(update={"provenance": {"host": "another"}})
+    records.write(path, again)
+    assert path.read_bytes() == first
+    with pytest.raises(WorldError, match=r"is there already and differs .* it stays"):
+        records.write(path, record.model_copy(update={"horizon": 29}))
+    assert path.read_bytes() == first
+    assert [p.name for p in tmp_path.iterdir()] == ["seed0.json"]
+
+
+def test_where_there_are_no_links_it_is_written_once_too(
+    record: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_links(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", no_links)
+    test_a_record_is_written_once(record, tmp_path)
+
+
 @pytest.mark.parametrize("part", ["evaluation", "training", "final", "absolute"])
 def test_a_part_that_contradicts_itself_is_refused(
     part: str, record: Record, tmp_path: Path
@@ -79,7 +136,7 @@ def test_a_part_that_contradicts_itself_is_refused(
     series = values[part]["raw" if part in ("final", "absolute") else "mean"]
     series["return"] = [] if part in ("final", "absolute") else series["return"][:-1]
     path = tmp_path / "seed0.json"
-    path.write_text(json.dumps(values))
+    path.write_text(records.sealed(values))
     with pytest.raises(WorldError):
         records.read(path)
 
@@ -87,7 +144,7 @@ def test_a_part_that_contradicts_itself_is_refused(
 def test_a_failed_write_leaves_what_was_there(
     record: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / "seed0.json"
+    path = tmp_path / "seed0.txt"
     path.write_text("before")
 
     def full(*_: object) -> None:
@@ -95,6 +152,8 @@ def test_a_failed_write_leaves_what_was_there(
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(WorldError, match="No space left"):
-        records.write(path, record)
+        records.write_atomic(path, b"after")
     assert path.read_text() == "before"
+    with pytest.raises(WorldError, match="No space left"):
+        records.write(tmp_path / "seed0.json", record)
     assert len(list(tmp_path.iterdir())) == 1

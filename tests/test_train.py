@@ -13,13 +13,12 @@ import pytest
 import torch
 from small import TINY, tiny
 
-from bench import records
+from bench import checkpoint, records
 from bench.checkpoint import Checkpoint
 from bench.config import RunConfig
 from bench.evaluate import evaluate
 from bench.fleet import Fleet
 from bench.random import Random
-from bench.records import Record
 from bench.train import Outcome, Run, train
 
 METHODS = [
@@ -33,10 +32,6 @@ METHODS = [
 ]
 
 
-def deterministic_part(record: Record) -> str:
-    return records.to_json(record.model_copy(update={"provenance": {}}))
-
-
 def run(*configs: RunConfig, checkpoint: Checkpoint | None = None) -> list[Outcome]:
     return train(configs, torch.device("cpu"), checkpoint)
 
@@ -46,10 +41,10 @@ def run(*configs: RunConfig, checkpoint: Checkpoint | None = None) -> list[Outco
 def test_the_same_run_gives_the_same_bytes(method: str, sampler: str) -> None:
     config = tiny(method=method, sampler=sampler)
     first, second = run(config)[0], run(config)[0]
-    assert deterministic_part(first.record) == deterministic_part(second.record)
+    assert records.deterministic(first.record) == records.deterministic(second.record)
     assert all(torch.equal(second.policy[name], value) for name, value in first.policy.items())
     other = run(tiny(method=method, sampler=sampler, seed=1))[0]
-    assert deterministic_part(first.record) != deterministic_part(other.record)
+    assert records.deterministic(first.record) != records.deterministic(other.record)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -61,17 +56,16 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
     config = tiny(method=method, sampler=sampler)
     whole = run(config)[0]
     for _ in range(config.episodes // config.parallel):
-        kept = Checkpoint(tmp_path / "run.safetensors", [config], interval=0.0)
+        kept = Checkpoint(tmp_path / "run.safetensors", [config], interval=0.0)  # due at once
         going = Run(Fleet([config], torch.device("cpu")), kept, ())
         if going.done:
             break
         going.evaluate_if_due()
         going.episodes()
-        kept._interval = 0.0
         going.save_if_due()
     last = Checkpoint(tmp_path / "run.safetensors", [config])
     resumed = run(config, checkpoint=last)[0]
-    assert deterministic_part(resumed.record) == deterministic_part(whole.record)
+    assert records.deterministic(resumed.record) == records.deterministic(whole.record)
     assert all(torch.equal(resumed.policy[name], value) for name, value in whole.policy.items())
 
 
@@ -99,27 +93,94 @@ def test_a_killed_process_goes_on_to_the_same_record(tmp_path: Path) -> None:
             assert process.wait() == -signal.SIGKILL, "it ended before it could be killed"
         subprocess.run([*command, f"--results={folder}"], check=True, capture_output=True)
         (path,) = (folder / "local" / "runs").rglob("*.json")
-        outputs.append(deterministic_part(records.read(path)))
+        outputs.append(records.deterministic(records.read(path)))
         assert not list((folder / "local" / "checkpoints").rglob("*.safetensors"))
     assert outputs[0] == outputs[1]
 
 
-def test_a_damaged_or_foreign_checkpoint_is_named_and_left_out(
+def checkpointed(path: Path, config: RunConfig, groups: int) -> None:
+    """Leave the checkpoints of a run that was cut off after so many groups of episodes."""
+    going = Run(Fleet([config], torch.device("cpu")), None, ())
+    for _ in range(groups):
+        going.evaluate_if_due()
+        going.episodes()
+        going._checkpoint = Checkpoint(path, [config], interval=0.0)  # due at once
+        going.save_if_due()
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_or_none_is_taken(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config, path = tiny(), tmp_path / "run.safetensors"
-    kept = Checkpoint(path, [config], interval=0.0)
-    going = Run(Fleet([config], torch.device("cpu")), kept, ())
-    going.evaluate_if_due()
-    going.episodes()
-    going.save_if_due()
-    sound = path.read_bytes()
-    assert Checkpoint(path, [tiny(seed=1)]).read() is None
-    assert "another configuration" in capsys.readouterr().err
-    for damage in (sound[:-100], sound[:50], b"", b"\xff" * 200):
+    checkpointed(path, config, 3)
+    sound, before = path.read_bytes(), path.with_name(f"{path.name}.before").read_bytes()
+    flipped = bytearray(sound)
+    flipped[-1000] ^= 1
+    whole = records.deterministic(run(config)[0].record)
+    for damage in (bytes(flipped), sound[:-100], sound[:50], b"", b"\xff" * 200):
         path.write_bytes(damage)
-        assert Checkpoint(path, [config]).read() is None
-        assert str(path) in capsys.readouterr().err
+        path.with_name(f"{path.name}.before").write_bytes(before)
+        kept = Checkpoint(path, [config], interval=0.0).read()
+        error = capsys.readouterr().err
+        assert f"checkpoint {path} is left out" in error and "from the checkpoint before" in error
+        assert kept is not None and kept[1]["group"] == 2
+        resumed = run(config, checkpoint=Checkpoint(path, [config]))[0].record
+        assert records.deterministic(resumed) == whole
+    for damaged in (path, path.with_name(f"{path.name}.before")):
+        damaged.write_bytes(sound[:-1])
+    assert Checkpoint(path, [config]).read() is None
+    assert capsys.readouterr().err.count("left out") == 2
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("other", ["configuration", "code", "torch", "format"])
+def test_a_checkpoint_of_something_else_is_named_and_left_out(
+    other: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, path = tiny(), tmp_path / "run.safetensors"
+    checkpointed(path, config, 1)
+    change: dict[str, tuple[object, str, object]] = {
+        "configuration": (checkpoint, "SHARE", checkpoint.SHARE),
+        "code": (checkpoint, "code_digest", lambda: "x"),
+        "torch": (torch, "__version__", "2.99.0"),
+        "format": (checkpoint, "FORMAT", "0"),
+    }
+    monkeypatch.setattr(*change[other])  # type: ignore[arg-type]
+    wanted = tiny(seed=1) if other == "configuration" else config
+    assert Checkpoint(path, [wanted]).read() is None
+    error = capsys.readouterr().err
+    assert "it belongs to another configuration, behaviour version, code or torch" in error
+    assert "starting afresh" in error
+
+
+def test_checkpoints_take_less_than_their_share_of_the_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a made-up clock, with a disk that takes ever longer, as the replay fills."""
+    clock = {"now": 0.0, "written": 0.0}
+    kept = 0
+
+    def slow(*_: object) -> None:
+        cost = min(0.3 + 0.1 * kept, 1.0)
+        clock["now"] += cost
+        clock["written"] += cost
+
+    monkeypatch.setattr(time, "monotonic", lambda: clock["now"])
+    monkeypatch.setattr(checkpoint, "save_file", slow)
+    monkeypatch.setattr(checkpoint, "sync_folder", slow)
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+    monkeypatch.setattr(os, "replace", lambda *_: None)
+    path = tmp_path / "run.safetensors"
+    (tmp_path / "run.safetensors.next").touch()
+    monkeypatch.setattr(Path, "unlink", lambda *_, **__: None)
+    going = Checkpoint(path, [tiny()])
+    while clock["now"] < 3600:
+        clock["now"] += 0.5
+        if going.due():
+            going.write({}, {})
+            kept += 1
+            assert clock["now"] < 30 or clock["written"] <= checkpoint.SHARE * clock["now"]
+    assert kept > 30
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -128,7 +189,7 @@ def test_a_replica_of_a_fleet_gives_the_same_bytes_as_the_run_alone(method: str)
     fleet = run(*(tiny(**wide, method=method, seed=seed) for seed in range(3)))
     for seed, outcome in enumerate(fleet):
         alone = run(tiny(**wide, method=method, seed=seed))[0]
-        assert deterministic_part(outcome.record) == deterministic_part(alone.record)
+        assert records.deterministic(outcome.record) == records.deterministic(alone.record)
 
 
 def test_a_diverged_replica_stops_alone_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,7 +209,7 @@ def test_a_diverged_replica_stops_alone_and_says_so(monkeypatch: pytest.MonkeyPa
     assert max(broken.evaluation.episode) < 40
     records.to_json(broken)  # holds no NaN
     assert other.status == "complete"
-    assert deterministic_part(other) == deterministic_part(sound)
+    assert records.deterministic(other) == records.deterministic(sound)
 
 
 def test_when_every_replica_diverged_training_ends_early() -> None:

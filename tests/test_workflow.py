@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
-PARTS = ("Snakefile", "rules", "config", "profiles", "paper", "bench", "baselines")
+PARTS = ("Snakefile", "rules", "config", "profiles", "paper", "bench", "baselines", "CITATION.cff")
 GRID = {
     "name": "tiny",
     "title": "A tiny grid",
@@ -45,26 +46,34 @@ GRID = {
 }
 REPORTS = (
     *("tables/final.csv", "figures/figure4.svg", "figures/figure4.png"),
-    *("leaderboard/index.html", "paper.pdf", "values.json"),
+    *("leaderboard/index.html", "paper.pdf", "values.json", "ro-crate-metadata.json"),
 )
 
 
 class Sandbox:
-    """A copy of the workflow with a tiny grid, so that nothing is written to the checkout."""
+    """A copy of the workflow with a tiny grid, so that nothing is written to the checkout.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    Args:
+        folder: where.
+        grid: the grid, named tiny.
+        inside: words before each command, such as those that enter a cluster.
+    """
+
+    def __init__(
+        self, folder: Path, grid: dict[str, Any] = GRID, inside: Sequence[str] = ()
+    ) -> None:
+        self.folder, self.inside = folder, inside
         folder.mkdir()
         for part in PARTS:
             source = ROOT / part
             (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / part)
-        (folder / "config" / "tiny.yaml").write_text(yaml.safe_dump(GRID))
+        (folder / "config" / "tiny.yaml").write_text(yaml.safe_dump(grid))
         self.results = folder / "results" / "tiny"
 
     def command(self, *more: str) -> dict[str, Any]:
         words = ["-m", "snakemake", "--configfile", "config/tiny.yaml", "--cores", "2", *more]
         return {
-            "args": [sys.executable, *words],
+            "args": [*self.inside, sys.executable, *words],
             "cwd": self.folder,
             "env": {**os.environ, "PYTHONPATH": str(self.folder)},
             "text": True,
@@ -136,6 +145,28 @@ def test_killed_and_started_again_it_ends_in_the_same_records(
         assert (sandbox.results / report).read_bytes() == (whole.results / report).read_bytes()
 
 
+def test_two_workflows_in_one_folder_at_once_end_in_the_same_records(
+    whole: Sandbox, tmp_path: Path
+) -> None:
+    """They meet on runs, where one waits for the other; the folder has no lock of its own."""
+    sandbox = Sandbox(tmp_path / "shared by two")
+    names = sorted(name for name in whole.records() if "uniform/n2" in name)[:2]
+    targets = [f"results/tiny/runs/{name}" for name in names]
+    both = [
+        subprocess.Popen(
+            **sandbox.command(*targets), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        for _ in range(2)
+    ]
+    for process in both:
+        said, _ = process.communicate()
+        assert process.returncode == 0, said
+    expected = whole.deterministic()
+    assert sandbox.deterministic() == {name: expected[name] for name in names}
+    left = [p.name for p in (sandbox.results / "checkpoints").rglob("*") if p.is_file()]
+    assert {Path(name).suffix for name in left} == {".lock"}
+
+
 def test_a_fresh_clone_with_records_trains_nothing(whole: Sandbox, tmp_path: Path) -> None:
     clone = Sandbox(tmp_path / "clone")
     shutil.copytree(whole.results / "runs", clone.results / "runs")
@@ -173,7 +204,7 @@ def test_a_changed_setting_retrains_what_it_touches_and_nothing_else(
     grid["experiments"]["references"]["settings"] = {"absolute_episodes": 21}
     (copy / "config" / "tiny.yaml").write_text(yaml.safe_dump(grid))
     sandbox = Sandbox.__new__(Sandbox)
-    sandbox.folder, sandbox.results = copy, copy / "results" / "tiny"
+    sandbox.folder, sandbox.results, sandbox.inside = copy, copy / "results" / "tiny", ()
     before = {name: path.stat().st_mtime_ns for name, path in sandbox.records().items()}
     sandbox.run()
     after = {name: path.stat().st_mtime_ns for name, path in sandbox.records().items()}

@@ -6,19 +6,20 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 
+from baselines.algorithms.actions import epsilon_greedy
+from baselines.algorithms.learned import Learned
 from baselines.algorithms.losses import double_q, td_target, weighted_square_gradient
 from baselines.mlp import mlp
-from baselines.networks import Acting, Learner, layer_gradients, parameter_counts
+from baselines.networks import Learner
 from bench.errors import RequestError
-from bench.interfaces import Batch, SchemeFactory, Spec, Weights
+from bench.interfaces import Batch, SchemeFactory, Spec
 from bench.random import Random
 
 VERSION = 1
 
 
-class IQL:
+class IQL(Learned):
     """Agent i learns Q_i(o_i, .) over its own moves from its own reward; the others are world.
 
     Whether the agents share weights is the scheme's business, and is said in the method's name.
@@ -32,88 +33,56 @@ class IQL:
         RequestError: if the actions are continuous.
     """
 
-    trains = True
-
     def __init__(self, spec: Spec, make_scheme: SchemeFactory, random: Random) -> None:
         if not spec.discrete:
             raise RequestError("Q-learning needs actions: discrete")
         c = spec.config
-        self._moves, self._gamma = spec.action_size, c.gamma
-        sizes = [spec.observation_size, *c.hidden, spec.action_size]
-        self._scheme = make_scheme(sizes, spec.agents)
-        values = self._scheme.init(random.fold("q"))
-        self._q = Learner(values, c.actor_lr, c.grad_clip, c.tau, self._scheme)
-        self._acting = Acting(self._scheme, self._q.online)
-
-    def _values(self, parameters: Mapping[str, Tensor], observation: Tensor) -> Tensor:
-        """Evaluate every move: [R, B, N, O] -> [R, N, B, A]."""
-        return mlp(self._scheme.weights(parameters), observation.transpose(1, 2))
+        self._gamma = c.gamma
+        scheme = make_scheme([spec.observation_size, *c.hidden, spec.action_size], spec.agents)
+        values = scheme.init(random.fold("q"))
+        self._q = Learner(values, c.actor_lr, c.grad_clip, c.tau, scheme)
+        super().__init__(scheme, ("q", self._q))
 
     @torch.no_grad()
     def act(self, observation: Tensor, noise: float = 0.0, random: Random | None = None) -> Tensor:
         """Map [R, E, N, O] to one-hot moves [R, E, N, A], epsilon-greedy with epsilon = noise."""
-        values = mlp(self._acting.layers(), observation.transpose(1, 2))
-        move = values.argmax(-1).transpose(1, 2)
-        if noise and random is not None:
-            shape = move.shape[1:]
-            anything = (random.fold("move").uniform(*shape) * self._moves).long()
-            explore = random.fold("explore").uniform(*shape) < noise
-            move = torch.where(explore, anything, move)
-        return one_hot(move, self._moves).to(observation.dtype)
-
-    def layers(self) -> Weights:
-        """Return the Q networks' layers."""
-        return self._scheme.weights(self._q.online.views)
+        return epsilon_greedy(self._outputs(observation), noise, random)
 
     def update(self, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """One step on every agent's TD error; the priority is the mean of their sizes."""
-        values = self._values(self._q.online.views, batch.observation)
-        td, gradient = self._loss_gradient(batch, values)
+        """One step on the TD errors; the priority is the mean of their sizes."""
+        values = mlp(self.layers(), batch.observation.transpose(1, 2))
+        td, gradient = self._errors(batch, values.detach())
         norm = self._q.descend(values, gradient)
-        self._q.hear(batch.reward.mean((1, 2)))
-        self._q.track()
+        self._track(batch.reward)
         errors = td.abs().mean(1)
         return errors, {"td_error": errors.mean(1), "critic_gradient_norm": norm}
 
-    @torch.no_grad()
-    def _loss_gradient(self, batch: Batch, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Return TD errors [R, N, B], and the loss's gradient by the values [R, N, B, A]."""
-        online_t = mlp(self._acting.layers(), batch.next_observation.transpose(1, 2))
-        target_t = self._values(self._q.target, batch.next_observation)
-        reward = batch.reward.transpose(1, 2)
-        target = td_target(reward, double_q(online_t, target_t), self._gamma, batch.terminated)
+    def _errors(self, batch: Batch, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Return TD errors [R, G, B], and the loss's gradient by the values [R, N, B, A]."""
         action = batch.action.transpose(1, 2)
-        td = (values * action).sum(-1) - target
-        return td, weighted_square_gradient(td, batch.weight).unsqueeze(-1) * action
+        with torch.no_grad():
+            online_t = self._outputs(batch.next_observation)
+            layers = self.scheme.weights(self._q.target)
+            target_t = mlp(layers, batch.next_observation.transpose(1, 2))
+            q_t = double_q(online_t, target_t)
+        td, slope = self._judge(batch, (values * action).sum(-1), q_t)
+        return td, slope.unsqueeze(-1) * action
 
-    def gradients(self, batch: Batch) -> tuple[Tensor, list[Tensor]]:
-        """Differentiate the Q networks' loss by what is trained of them and by their layers."""
-        x = batch.observation.transpose(1, 2)
+    def _loss_gradient(self, batch: Batch, outputs: Tensor) -> Tensor:
+        """Differentiate the Q networks' loss by their values: [R, N, B, A]."""
+        return self._errors(batch, outputs)[1]
 
-        def loss_gradient(values: Tensor) -> Tensor:
-            return self._loss_gradient(batch, values)[1]
+    def _judge(self, batch: Batch, q_tm1: Tensor, q_t: Tensor) -> tuple[Tensor, Tensor]:
+        """Return TD errors, and the gradient of the loss by the agents' values.
 
-        return layer_gradients(self._q.online, self.layers(), x, loss_gradient)
+        Args:
+            batch: transitions.
+            q_tm1: [R, N, B], each agent's value of its move.
+            q_t: [R, N, B], its target network's value of the greedy move that follows.
 
-    # -- what the harness keeps --------------------------------------------------------------------
-
-    @property
-    def policy(self) -> Mapping[str, Tensor]:
-        """The Q networks' parameters."""
-        return {"q": self._q.online.flat}
-
-    def load_policy(self, policy: Mapping[str, Tensor]) -> None:
-        """Restore the Q networks' parameters."""
-        self._q.online.flat.copy_(policy["q"])
-
-    def state(self) -> Mapping[str, Tensor]:
-        """Return networks, targets and moments."""
-        return self._q.state("q")
-
-    def load(self, state: Mapping[str, Tensor]) -> None:
-        """Restore what `state` returned."""
-        self._q.load("q", state)
-
-    def parameter_counts(self) -> tuple[int, int, int]:
-        """Count trained, inference and peak parameters of one replica."""
-        return parameter_counts(self._q, self.layers())
+        Returns:
+            [R, G, B], here G = N; and [R, N, B].
+        """
+        target = td_target(batch.reward.transpose(1, 2), q_t, self._gamma, batch.terminated)
+        td = q_tm1 - target
+        return td, weighted_square_gradient(td, batch.weight)

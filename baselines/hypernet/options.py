@@ -106,11 +106,11 @@ class HypernetOptions(Strict):
                 raise ValueError(f"{name} does nothing here; choose replay above 0")
         return self
 
-    def fits(self, agents: int) -> None:
-        """Hear of the number of agents N.
+    def check_world(self, agents: int, moves: int) -> None:
+        """Refuse worlds with too few agents.
 
         Raises:
-            RequestError: if there are too few for these options.
+            RequestError: saying how many groups there may be.
         """
         if self.generator == "grouped" and self.groups > agents:
             raise RequestError(

@@ -52,7 +52,7 @@ class Hypernet:
         self, sizes: Sequence[int], agents: int, features: Tensor | None = None, **options: Any
     ) -> None:
         self._options = o = validate(HypernetOptions, options, "scheme_options")
-        o.fits(agents)
+        o.check_world(agents, sizes[-1])
         self._sizes, self._agents, depth = sizes, agents, len(sizes) - 1
         self._target = make_target(o.target, depth)
         modules = {"hyper": range(depth)}

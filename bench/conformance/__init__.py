@@ -32,13 +32,12 @@ def candidates(name: str) -> dict[str, MethodEntry]:
     methods = load_methods()
     path = name not in methods and ":" in name
     if path and callable(registry.load(name)):
-        return {
-            f"{entry.algorithm.rpartition(':')[2]} {entry.algorithm_options or ''}".strip(): (
-                entry.model_copy(update={"scheme": name, "scheme_options": {}})
-            )
-            for entry in methods.values()
-            if entry.scheme
-        }
+        found = {}
+        for entry in (entry for entry in methods.values() if entry.scheme):
+            algorithm, options = entry.algorithm.rpartition(":")[2], entry.algorithm_options
+            label = " ".join(map(str, filter(None, (algorithm, options, entry.actions))))
+            found[label] = entry.model_copy(update={"scheme": name, "scheme_options": {}})
+        return found
     entry = method_entry(name)
     if entry.scheme is None:
         raise RequestError(f"method '{name}' has no parameter scheme to check")

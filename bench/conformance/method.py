@@ -14,8 +14,8 @@ from torch import Tensor
 from baselines.networks import Parameters
 from bench.config import MethodEntry, RunConfig
 from bench.conformance.scheme import SIZES, TOLERANCE, B, N, R, exempt
-from bench.fleet import build_algorithm, scheme_factory
-from bench.interfaces import Algorithm, Batch, Spec
+from bench.fleet import build_algorithm
+from bench.interfaces import Algorithm, Batch, Layered, Spec
 from bench.random import Random
 
 
@@ -49,10 +49,10 @@ def build(entry: MethodEntry, spec: Spec, first: int = 0) -> Algorithm:
     return build_algorithm(entry, spec, Random.from_seeds(seeds))
 
 
-def acting_parameters(entry: MethodEntry, spec: Spec, algorithm: Algorithm) -> dict[str, Tensor]:
+def acting_parameters(spec: Spec, algorithm: Algorithm) -> dict[str, Tensor]:
     """Read the acting network's parameters by name out of its flat policy."""
-    scheme = scheme_factory(entry, spec)([SIZES[0], *SIZES[1:-1], spec.action_size], N)
-    parameters = Parameters(scheme.init(Random.from_seeds(range(spec.replicas))))
+    assert isinstance(algorithm, Layered), "the algorithm does not say what scheme it acts by"
+    parameters = Parameters(algorithm.scheme.init(Random.from_seeds(range(spec.replicas))))
     (flat,) = algorithm.policy.values()
     assert flat.shape == parameters.flat.shape, "the policy is not the scheme's parameters"
     parameters.flat.copy_(flat)
@@ -64,10 +64,11 @@ def learns(entry: MethodEntry, features: Tensor | None = None) -> None:
     spec = spec_of(entry, features=features)
     algorithm = build(entry, spec)
     algorithm.update(batch_of(spec))
-    before = acting_parameters(entry, spec, algorithm)
+    before = acting_parameters(spec, algorithm)
     algorithm.update(batch_of(spec, 1))
-    skipped = exempt(scheme_factory(entry, spec)(SIZES, N))
-    for name, value in acting_parameters(entry, spec, algorithm).items():
+    assert isinstance(algorithm, Layered)
+    skipped = exempt(algorithm.scheme)
+    for name, value in acting_parameters(spec, algorithm).items():
         assert value.isfinite().all(), f"{name} is not finite after an update"
         moved = name in skipped or not torch.equal(value, before[name])
         assert moved, f"{name} does not learn"

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from bench.config import RunConfig, load_methods
+from bench.errors import RequestError
 from bench.report.formats import Table, Value
 from bench.stats import Array
 
@@ -63,15 +64,17 @@ class Sweep:
 
 @functools.cache
 def sweeps() -> tuple[Sweep, ...]:
-    """Count every named method that trains, along both axes."""
+    """Count every named method that trains and can serve every team, along both axes."""
     from bench.costs import costs
 
     found = []
     for method in load_methods():
-        at: dict[str, list[dict[str, int]]] = {
-            "agents": [costs(method, N, [WIDTH_AT] * 2) for N in AGENTS],
-            "width": [costs(method, AGENTS_AT, [width] * 2) for width in WIDTHS],
-        }
+        at: dict[str, list[dict[str, int]]] = {}
+        try:
+            at["agents"] = [costs(method, N, [WIDTH_AT] * 2) for N in AGENTS]
+            at["width"] = [costs(method, AGENTS_AT, [width] * 2) for width in WIDTHS]
+        except RequestError:
+            continue  # there is no such network for so many agents
         if not at["agents"][0]["trained_parameters"]:
             continue  # a scripted controller
         for axis, points in at.items():

@@ -74,13 +74,16 @@ def early_drop(outcome: Outcome) -> float:
 
 
 def difference(entry: MethodEntry, origin: MethodEntry) -> str:
-    """Say in what a method differs from another: its scheme, or else its scheme's options."""
+    """Say in what a method differs from another: its scheme, or else its scheme's options.
+
+    An empty text for the same.
+    """
     if entry.scheme != origin.scheme:
         return f"scheme: {(entry.scheme or '-').rpartition(':')[2]}"
     model = registry.options_model(entry.scheme) if entry.scheme else None
     old, new = (_options(each, model) for each in (origin, entry))
     changed = [name for name in {**old, **new} if new.get(name) != old.get(name)]
-    return ", ".join(f"{name}: {new.get(name)}" for name in changed) or "-"
+    return ", ".join(f"{name}: {new.get(name)}" for name in changed)
 
 
 def _options(entry: MethodEntry, model: type[BaseModel] | None) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import functools
 import itertools
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,6 +91,16 @@ class Cell:
         return f"{len(self.outcomes)}/{self.expected}{why}"
 
 
+def counted(cells: Iterable[Cell]) -> dict[str, str | int]:
+    """Count the runs behind a number, those asked for, and those left out by kind, for a table."""
+    every = list(cells)
+    return {
+        "runs": sum(len(cell.outcomes) for cell in every),
+        "expected": sum(cell.expected for cell in every),
+        "left_out": counts(problem for cell in every for problem in cell.problems),
+    }
+
+
 @dataclass(frozen=True)
 class Reference:
     """The ends of a world's scale, in the unit of the score; none where there is no record."""
@@ -132,6 +142,8 @@ class Standing:
     """Normalised scores by setting, each [n]."""
     runs: int
     expected: int
+    left_out: str
+    """The runs of common settings that did not enter, counted by kind."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -268,7 +280,7 @@ def overall(results: Results) -> Overall:
     if not usable:
         return Overall(0, len(common), [], [])
     strata = {
-        method: [_normalised_scores(entries[method]) for entries in usable] for method in methods
+        method: [normalised_scores(entries[method]) for entries in usable] for method in methods
     }
     ranks = stats.rank_ranges(list(strata.values()))
     standings = [
@@ -279,6 +291,7 @@ def overall(results: Results) -> Overall:
             strata=strata[method],
             runs=sum(map(len, strata[method])),
             expected=sum(entries[method].cell.expected for entries in common),
+            left_out=str(counted(entries[method].cell for entries in common)["left_out"]),
         )
         for method, rank in zip(methods, ranks, strict=True)
     ]
@@ -290,7 +303,8 @@ def overall(results: Results) -> Overall:
     return Overall(len(usable), len(common), standings, improvements)
 
 
-def _normalised_scores(row: Row) -> Array:
+def normalised_scores(row: Row) -> Array:
+    """Return the runs' scores with random = 0 and oracle = 1, both of which must be known: [n]."""
     random, oracle = row.reference.random, row.reference.oracle
     assert random is not None
     assert oracle is not None

@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 from bench import stats
 from bench.config import Fraction, Name, Positive, Strict, claims_file, read_yaml, validate
 from bench.grid import Label
-from bench.report.aggregate import Row
+from bench.report.aggregate import Row, counted
 from bench.report.curves import CURVES, letter
 from bench.report.formats import Table, Value
 from bench.report.load import Outcome
@@ -131,8 +131,7 @@ def ledger(table: list[Row]) -> Table:
                             "agents": agents,
                             "verdict": verdict,
                             "ground": ground,
-                            "runs": len(row.cell.outcomes),
-                            "expected": row.cell.expected,
+                            **counted([row.cell]),
                             "records": (
                                 f"{experiment}/{claim.method}/{reward}-{sampler}/n{agents}"
                             ),

@@ -9,7 +9,7 @@ import numpy as np
 
 from bench import stats
 from bench.records import Diagnostics
-from bench.report.aggregate import Row
+from bench.report.aggregate import Row, counted
 from bench.report.formats import Table, Value, interval
 
 
@@ -17,17 +17,21 @@ def diversity(table: list[Row]) -> Table:
     """Report the system neural diversity of every cell that has it: its IQM over runs.
 
     `gradient` is the median norm of the loss's gradient by what is trained of the acting network:
-    of a hypernetwork, and not by what it generates.
+    of a hypernetwork, and not by what it generates.  A cell without any run has an entry too, which
+    says so.
     """
     entries: Table = []
     for row in table:
-        if found := _diagnostics(row):
+        found = _diagnostics(row)
+        if _lost(row, table):
+            numbers = ("distance", "gradient", "diversity", "diversity_lo", "diversity_hi")
+            entries.append({**identity(row), **_counted(row), **dict.fromkeys(numbers)})
+        elif found:
             estimate = stats.estimate([np.array([each.diversity for each in found])])
             entries.append(
                 {
-                    **_cell(row),
-                    "runs": len(found),
-                    "expected": row.cell.expected,
+                    **identity(row),
+                    **_counted(row),
                     "distance": found[0].distance,
                     "gradient": _median(d.gradient for d in found if d.gradient is not None),
                     **interval("diversity", estimate),
@@ -41,19 +45,24 @@ def layers(table: list[Row]) -> Table:
 
     `sets` is the number of sets of weights in a layer: 1 if all agents share it.  `gradient` and
     `dead` (units) are medians too, `alike` (rows, dead blocks among them) is a mean over runs; they
-    are missing where the records were made before they were measured.
+    are missing where the records were made before they were measured.  A cell without any run has
+    an entry too, which says so.
     """
     entries: Table = []
     for row in table:
         found = _diagnostics(row)
+        if _lost(row, table):
+            sizes = ("layer", "shape", "sets", "norm", "largest", "largest_min", "largest_max")
+            numbers = (*sizes, "gradient", "dead", "alike")
+            entries.append({**identity(row), **_counted(row), **dict.fromkeys(numbers)})
         for number in range(min((len(each.layers) for each in found), default=0)):
             same = [each.layers[number] for each in found]
             norms = [norm for layer in same for norm in layer.norm]
             largest = [value for layer in same for value in layer.largest]
             entries.append(
                 {
-                    **_cell(row),
-                    "runs": len(found),
+                    **identity(row),
+                    **_counted(row),
                     "layer": number + 1,
                     "shape": "x".join(map(str, same[0].shape)),
                     "sets": len(same[0].norm),
@@ -83,7 +92,18 @@ def _diagnostics(row: Row) -> list[Diagnostics]:
     return [o.diagnostics for o in row.cell.outcomes if o.diagnostics is not None]
 
 
-def _cell(row: Row) -> dict[str, Value]:
+def _lost(row: Row, table: list[Row]) -> bool:
+    """Whether no run of a cell entered, in a table that others are in."""
+    gone = not row.cell.outcomes and not row.cell.reference
+    return gone and any(_diagnostics(other) for other in table)
+
+
+def _counted(row: Row) -> dict[str, Value]:
+    return {**counted([row.cell]), "runs": len(_diagnostics(row))}
+
+
+def identity(row: Row) -> dict[str, Value]:
+    """Return the columns that name a cell."""
     c = row.cell.config
     return {
         "experiment": row.cell.experiment,

@@ -121,12 +121,9 @@ def profiles(standings: Overall) -> Figure:
     for place, standing in enumerate(standings.standings):
         colour, dashes = METHOD_LINES[place % len(METHOD_LINES)]
         share = stats.performance_profile(standing.strata, thresholds)
-        runs = f"{standing.runs}/{standing.expected}"
-        label = (
-            standing.method
-            if standing.runs == standing.expected
-            else (f"{standing.method} ({runs} runs)")
-        )
+        runs = f"{standing.runs}/{standing.expected} runs: {standing.left_out}"
+        short = standing.left_out or standing.runs != standing.expected
+        label = f"{standing.method} ({runs})" if short else standing.method
         ax.plot(thresholds, share, color=colour, linestyle=dashes, label=label)
         if stats.enough(standing.strata):
             band = stats.performance_profile_band(standing.strata, thresholds)

@@ -11,9 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.records import write_atomic
-from bench.report import draw_ablation, draw_curves, draw_methods
+from bench.report import (
+    distance,
+    draw_ablation,
+    draw_curves,
+    draw_evidence,
+    draw_methods,
+    filmstrip,
+    mechanism,
+    sensitivity,
+    teams,
+)
 from bench.report.ablation import changes
-from bench.report.aggregate import overall, rows
+from bench.report.aggregate import Row, overall, rows
 from bench.report.curves import FIGURE4, experiments, panels
 from bench.report.load import Results
 from bench.report.style import drawn
@@ -28,7 +38,7 @@ def build(results: Results, out_dir: Path) -> list[Path]:
     `methods` always; `figure4`, and `figure4-<method>` for every further method, where the grid has
     that experiment; `curves-<experiment>` of every other experiment with its four curves of one
     method; `ablation` where it has a default and changes of it, else `profiles` where at least two
-    methods share a setting.
+    methods share a setting; and what of :func:`_evidence` the grid has.
 
     Returns:
         The paths written.
@@ -53,9 +63,36 @@ def build(results: Results, out_dir: Path) -> list[Path]:
         figures["ablation"] = functools.partial(draw_ablation.ablation, changed)
     elif len(standings.standings) > 1:
         figures["profiles"] = functools.partial(draw_methods.profiles, standings)
+    figures |= _evidence(table)
     paths = []
     for name, draw in figures.items():
         for file, content in drawn(name, draw).items():
             paths.append(out_dir / "figures" / file)
             write_atomic(paths[-1], content)
     return paths
+
+
+def _evidence(table: list[Row]) -> dict[str, Callable[[], Figure]]:
+    """Return the figures of why that there is something to draw in.
+
+    `enrichment` and `switches` where the source's method has curves A and B; `figure5` where one of
+    its B has learned; `distance` where a run had that reward; `sensitivity` where the grid changes
+    one setting at a time.
+    """
+    found: dict[str, Callable[[], Figure]] = {}
+    contrasts, example, changes = (
+        mechanism.contrasts(table),
+        teams.example(table),
+        sensitivity.changes(table),
+    )
+    if any(mechanism.courses(row) for panel in contrasts.values() for row in panel.values()):
+        found["enrichment"] = functools.partial(draw_evidence.enrichment, contrasts)
+    if any(teams.learned(panel["B"]) for panel in contrasts.values()):
+        found["switches"] = functools.partial(draw_evidence.switches, contrasts)
+    if example is not None:
+        found["figure5"] = functools.partial(filmstrip.filmstrip, example)
+    if pursuers := distance.pursued(table):
+        found["distance"] = functools.partial(draw_evidence.distance, pursuers)
+    if changes:
+        found["sensitivity"] = functools.partial(draw_evidence.sensitivity, changes)
+    return found

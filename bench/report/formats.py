@@ -12,15 +12,6 @@ Value = str | int | float | None
 Table = list[dict[str, Value]]
 
 
-def interval(name: str, found: Estimate | None) -> dict[str, Value]:
-    """Spread an estimate over three columns: the point, and the ends of its interval."""
-    return {
-        name: found.point if found else None,
-        f"{name}_lo": found.lo if found else None,
-        f"{name}_hi": found.hi if found else None,
-    }
-
-
 def shown(found: Estimate | None) -> str | None:
     """Write an estimate for people: ``12.31 [11.02, 13.40]``; the point alone has no interval."""
     if found is None:
@@ -32,6 +23,15 @@ def shown(found: Estimate | None) -> str | None:
 
 def _fixed(value: float) -> str:
     return f"{round(value, 2) + 0.0:.2f}"  # + 0.0: minus zero is zero
+
+
+def interval(name: str, found: Estimate | None) -> dict[str, Value]:
+    """Return an estimate as three columns; all are empty if there is none."""
+    return {
+        name: found.point if found else None,
+        f"{name}_lo": found.lo if found else None,
+        f"{name}_hi": found.hi if found else None,
+    }
 
 
 def shown_rank(rank: tuple[int, int]) -> str:
@@ -50,8 +50,14 @@ def to_csv(table: Table, header: Sequence[str] = ()) -> str:
     if table or header:
         writer.writerow(table[0] if table else header)
     for entry in table:
-        writer.writerow(_number(value) for value in entry.values())
+        writer.writerow(_harmless(value) for value in entry.values())
     return text.getvalue()
+
+
+def _harmless(value: Value) -> str:
+    """Write a value so that no spreadsheet takes a text for a formula: with an apostrophe."""
+    formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
+    return f"'{value}" if formula else _number(value)
 
 
 def _number(value: Value) -> str:

@@ -49,12 +49,16 @@ class Outcome:
     """Mean of the metric over the absolute evaluation's episodes."""
     any_success: float | None
     """Share of those episodes with any successful step; none if the task has no such metric."""
+    returns: float | None
+    """Mean return of those episodes under the run's own reward; none if it was not recorded."""
     episode: NDArray[np.int64]
     """[K] training episodes done at each evaluation."""
     updates: NDArray[np.int64]
     """[K] network updates done."""
     curve: Array
     """[K] mean of the metric over each evaluation's episodes."""
+    training: records.Training
+    """What was seen while training; without points if nothing was trained."""
     cost: records.Cost
     diagnostics: records.Diagnostics | None
     """None in records made before there were any, and of controllers."""
@@ -138,27 +142,34 @@ def _read(path: Path, key: str, run: Run) -> Outcome | Problem:
     except WorldError as error:
         # Reports hold no path of this machine.
         return Problem(key, "invalid", str(error).replace(str(path), path.name))
-    if record.config_hash != run.config.digest:
-        return Problem(key, "stale", f"made with {_changed(record.config, run.config)}")
-    current = behaviour(run.config)
-    if record.behaviour != current:
-        parts = sorted(record.behaviour.items() ^ current.items())
-        names = sorted({part for part, _ in parts})
-        was = ", ".join(f"{name} {record.behaviour.get(name, 'none')}" for name in names)
-        now = ", ".join(f"{name} {current.get(name, 'none')}" for name in names)
-        return Problem(key, "stale", f"made by {was}; now {now}")
+    if reason := changed_settings(record, run) or changed_behaviour(record, run):
+        return Problem(key, "stale", reason)
     if record.status == "diverged" or record.absolute is None:
         return Problem(key, "diverged", record.reason or "no reason recorded")
     return _outcome(record, record.absolute)
 
 
-def _changed(made: RunConfig, wanted: RunConfig) -> str:
-    old, new = made.model_dump(), wanted.model_dump()
-    return ", ".join(f"{k} = {old[k]} (now {new[k]})" for k in old if old[k] != new[k])
+def changed_settings(record: records.Record, run: Run) -> str:
+    """Say in what a record's configuration is not that of its run; empty if in nothing."""
+    if record.config_hash == run.config.digest:
+        return ""
+    old, new = record.config.model_dump(), run.config.model_dump()
+    changed = ", ".join(f"{k} = {old[k]} (now {new[k]})" for k in old if old[k] != new[k])
+    return f"made with {changed}"
+
+
+def changed_behaviour(record: records.Record, run: Run) -> str:
+    """Say which parts have another behaviour version now than made the record; empty if none."""
+    current = behaviour(run.config)
+    names = sorted({part for part, _ in record.behaviour.items() ^ current.items()})
+    was = ", ".join(f"{name} {record.behaviour.get(name, 'none')}" for name in names)
+    now = ", ".join(f"{name} {current.get(name, 'none')}" for name in names)
+    return f"made by {was}; now {now}" if names else ""
 
 
 def _outcome(record: records.Record, absolute: records.Assessment) -> Outcome:
     any_success = absolute.raw.get("any_success")
+    returns = absolute.raw.get("return")
     cpu = record.provenance.get("cpu_seconds")
     return Outcome(
         config=record.config,
@@ -166,11 +177,13 @@ def _outcome(record: records.Record, absolute: records.Assessment) -> Outcome:
         horizon=record.horizon,
         score=float(np.mean(absolute.raw[record.score])),
         any_success=None if any_success is None else float(np.mean(any_success)),
+        returns=None if returns is None else float(np.mean(returns)),
         episode=np.array(record.evaluation.episode),
         updates=np.array(record.evaluation.updates),
         curve=np.array(record.evaluation.mean[record.score]),
+        training=record.training,
         cost=record.cost,
         diagnostics=record.diagnostics,
         teamwork=record.teamwork,
-        cpu_seconds=float(cpu) if isinstance(cpu, int | float) else None,
+        cpu_seconds=float(cpu) if isinstance(cpu, int | float) and 0 <= cpu < 1e15 else None,
     )

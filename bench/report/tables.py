@@ -6,13 +6,16 @@ from pathlib import Path
 
 from bench import stats
 from bench.records import write_atomic
-from bench.report import diagnosed
+from bench.report import diagnosed, filmstrip, mechanism, teams
 from bench.report.ablation import ablation
-from bench.report.aggregate import Overall, Row, overall, rows
+from bench.report.aggregate import Overall, Row, counted, overall, rows
 from bench.report.claims import ledger
 from bench.report.curves import CURVES, letter, panels
+from bench.report.discovery import discovery
+from bench.report.distance import distance
 from bench.report.formats import Table, Value, interval, shown, shown_rank, to_csv, to_tex
 from bench.report.load import KINDS, Results
+from bench.report.sensitivity import sensitivity
 
 
 def build(results: Results, out_dir: Path) -> list[Path]:
@@ -33,6 +36,14 @@ def build(results: Results, out_dir: Path) -> list[Path]:
         "final.tex": to_tex([_final_tex(row) for row in table], notice),
         "costs.csv": to_csv(costs(table)),
         "costs.tex": to_tex([_shown(entry) for entry in costs(table)], notice),
+        "mechanism.csv": to_csv(mechanism.cells(table)),
+        "mechanism_runs.csv": to_csv(mechanism.runs(table)),
+        "discovery.csv": to_csv(discovery(table)),
+        "teamwork.csv": to_csv(teams.teamwork(table)),
+        "switches.csv": to_csv(teams.switches(table)),
+        "figure5.csv": to_csv(filmstrip.described(teams.example(table))),
+        "distance.csv": to_csv(distance(table)),
+        "sensitivity.csv": to_csv(sensitivity(table)),
         "diversity.csv": to_csv(diagnosed.diversity(table)),
         "layers.csv": to_csv(diagnosed.layers(table)),
         "ablation.csv": to_csv(ablation(table)),
@@ -66,8 +77,7 @@ def table1(table: list[Row]) -> Table:
                 "reward": reward,
                 "sampler": sampler,
                 "agents": " ".join(map(str, drawn)),
-                "runs": sum(len(cell.outcomes) for cell in drawn.values()),
-                "expected": sum(cell.expected for cell in drawn.values()),
+                **counted(drawn.values()),
             }
         )
     return entries
@@ -112,16 +122,18 @@ def _cost(row: Row) -> dict[str, Value]:
 def costs(table: list[Row]) -> Table:
     """What each method costs at each number of agents, in the first cell that has a record.
 
-    CPU seconds are those of that cell; the references, which do not learn, are left out.
+    CPU seconds, and the runs counted, are those of that cell; the references, which do not learn,
+    are left out.
     """
     entries: dict[tuple[str, int], dict[str, Value]] = {}
-    for row in table:
+    contestants = [
+        row for row in table if not row.cell.reference and "." not in row.cell.experiment
+    ]
+    for row in sorted(contestants, key=lambda row: row.cost is None):
         c = row.cell.config
-        if row.cost and not row.cell.reference and "." not in row.cell.experiment:
-            entries.setdefault(
-                (c.method, c.agents), {"method": c.method, "agents": c.agents, **_cost(row)}
-            )
-    methods = list(dict.fromkeys(method for method, _ in entries))
+        named = {"method": c.method, "agents": c.agents, **counted([row.cell])}
+        entries.setdefault((c.method, c.agents), {**named, **_cost(row)})
+    methods = list(dict.fromkeys(row.cell.config.method for row in contestants))
     return [
         entries[key] for key in sorted(entries, key=lambda key: (methods.index(key[0]), key[1]))
     ]
@@ -139,6 +151,7 @@ def methods(standings: Overall) -> Table:
             "common_settings": standings.common,
             "runs": s.runs,
             "expected": s.expected,
+            "left_out": s.left_out,
         }
         for s in standings.standings
     ]
@@ -146,31 +159,48 @@ def methods(standings: Overall) -> Table:
 
 def improvements(standings: Overall) -> Table:
     """Probability that a run of the first method beats one of the second."""
+    left_out = {s.method: s.left_out for s in standings.standings}
     return [
-        {"method": a, "over": b, **interval("probability", p)} for a, b, p in standings.improvements
+        {
+            "method": a,
+            "over": b,
+            **interval("probability", p),
+            "left_out": left_out[a],
+            "over_left_out": left_out[b],
+        }
+        for a, b, p in standings.improvements
     ]
 
 
 def learning_curves(table: list[Row]) -> Table:
-    """What the learning curves are drawn from: IQM and band at every evaluation."""
+    """What the learning curves are drawn from: IQM and band at every evaluation.
+
+    A cell without any run has one entry, which says so.
+    """
     entries: Table = []
     for row in table:
         c, cell = row.cell.config, row.cell
-        if cell.reference or not cell.outcomes:
+        if cell.reference:
+            continue
+        named = {
+            "experiment": cell.experiment,
+            "method": c.method,
+            "reward": c.reward,
+            "sampler": c.sampler,
+            "agents": c.agents,
+            "curve": letter(row),
+            **counted([cell]),
+        }
+        if not cell.outcomes:
+            numbers = ("episode", "updates", "iqm", "iqm_lo", "iqm_hi")
+            entries.append({**named, **dict.fromkeys(numbers)})
             continue
         point, lo, hi = stats.curve_band(cell.curves)
         first = cell.outcomes[0]
         for k in range(len(point)):
             entries.append(
                 {
-                    "experiment": cell.experiment,
-                    "method": c.method,
-                    "reward": c.reward,
-                    "sampler": c.sampler,
-                    "agents": c.agents,
-                    "curve": letter(row),
-                    "runs": len(cell.outcomes),
-                    "expected": cell.expected,
+                    **named,
                     "episode": int(first.episode[k]),
                     "updates": int(first.updates[k]),
                     "iqm": float(point[k]),

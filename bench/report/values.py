@@ -159,6 +159,7 @@ def _grid_numbers(results: Results, example: Row) -> dict[str, str | int | float
         "replicates": stats.REPLICATES,
         "min-seeds": stats.MIN_SEEDS,
         "learned-share": load_rules().thresholds.learned,
+        "lazy-share": load_rules().thresholds.lazy,
         "floor-share": load_rules().thresholds.nothing,
         "cover-probability": float(f"{cover_probability(options['radius']):.6g}"),
     }

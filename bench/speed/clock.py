@@ -38,9 +38,9 @@ PARTS = {
 """The part that a call belongs to, by scope and function."""
 
 STAGES = {
-    "_critic_layers": ("targets", "critic"),
+    "_critics.layers": ("targets", "critic"),
     "_learn_actions": ("critic", "actor"),
-    "_critic.track": ("actor", "averaging"),
+    "_track": ("actor", "averaging"),
 }
 """Functions within an update at whose first call one part ends and the next begins.
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
+from bench import registry
 from bench.config import RunConfig, load_methods, validate
 from bench.errors import RequestError
 from bench.random import Random
@@ -22,38 +24,36 @@ VERSION = 1
 NO_MOVE = -1.0
 """What a state holds before the first step."""
 
-RewardFunction = Callable[["MatrixGame", Tensor, Tensor], Tensor]
+RewardFunction = Callable[["Game", Tensor, Tensor], Tensor]
 
 
-class MatrixGame:
-    """What both games share, over [R, E] episodes; they differ in what a move pays.
+class Game:
+    """Agents move at once, by discrete moves, and are paid for it; over [R, E] episodes.
 
-    A state [..., S] holds the agents' last moves, 0 to N - 1, or :data:`NO_MOVE`: S = N.  Every
-    agent observes all of them one-hot, zeros before the first step: O = N N.  It acts by one of N
-    moves.  Episodes last `horizon` steps, start all alike, and never terminate early.
+    A state [..., S] holds the agents' last moves, 0 to A - 1, or :data:`NO_MOVE`: S = N.  Episodes
+    start all alike.
 
     Args:
-        agents: N, at least 2.
+        agents: N.
         reward: a function of this module.
-        options: what the game leaves to choose.
+        options: the game's task options; `moves` says what A is.
     """
 
     score = "mean_reward"
     discrete = True
+    horizon: int
+    observation_size: int
 
-    def __init__(self, agents: int, reward: RewardFunction, options: GameOptions) -> None:
-        if agents < 2:
-            raise RequestError(f"agents = {agents}: a matrix game needs at least 2")
-        self.agents, self.horizon, self._reward = agents, options.horizon, reward
-        self.state_size, self.observation_size = agents, agents * agents
-        self.action_size = agents
+    def __init__(self, agents: int, reward: RewardFunction, options: Any) -> None:
+        self.agents = self.state_size = agents
+        self.action_size, self._reward = options.moves(agents), reward
 
     @classmethod
-    def from_config(cls, config: RunConfig, reward: RewardFunction, actions: str) -> MatrixGame:
+    def from_config(cls, config: RunConfig, reward: RewardFunction, actions: str) -> Self:
         """Build the task of a run.
 
         Raises:
-            RequestError: for continuous actions, one agent, or a wrong task option.
+            RequestError: for continuous actions, a wrong number of agents, or a wrong task option.
         """
         if actions != "discrete":
             fitting = [n for n, entry in load_methods().items() if entry.actions == "discrete"]
@@ -61,7 +61,8 @@ class MatrixGame:
                 f"{config.task} is played by discrete moves, and the actions asked for are "
                 f"{actions}: choose a discrete method ({', '.join(fitting)})"
             )
-        options = validate(GameOptions, config.task_options, f"task_options of {config.task}")
+        model = registry.load(registry.TASK_OPTIONS[config.task])
+        options = validate(model, config.task_options, f"task_options of {config.task}")
         return cls(config.agents, reward, options)
 
     def reset(self, random: Random, episodes: int) -> Tensor:
@@ -73,6 +74,33 @@ class MatrixGame:
         """Replace the last moves by those of the one-hot joint action: [R, E, S]."""
         return action.argmax(-1).to(state.dtype)
 
+    def reward(self, state: Tensor, next_state: Tensor) -> Tensor:
+        """Reward every agent for a transition: [..., N]."""
+        return self._reward(self, state, next_state)
+
+    def payoffs(self, state: Tensor) -> Tensor:
+        """Pay every agent for the joint move that a state holds: [..., N]."""
+        raise NotImplementedError
+
+
+class MatrixGame(Game):
+    """What the two repeated games share; they differ in what a move pays.
+
+    Every agent observes all last moves one-hot, zeros before the first step: O = N N.  It acts by
+    one of N moves.  Episodes last `horizon` steps and never terminate early.
+
+    Args:
+        agents: N, at least 2.
+        reward: a function of this module.
+        options: what the game leaves to choose.
+    """
+
+    def __init__(self, agents: int, reward: RewardFunction, options: GameOptions) -> None:
+        if agents < 2:
+            raise RequestError(f"agents = {agents}: a matrix game needs at least 2")
+        super().__init__(agents, reward, options)
+        self.horizon, self.observation_size = options.horizon, agents * agents
+
     def observe(self, state: Tensor) -> Tensor:
         """Observe: [..., E, S] -> [..., E, N, O], the same for every agent.
 
@@ -81,10 +109,6 @@ class MatrixGame:
         moves = torch.arange(self.agents, device=state.device).unsqueeze(-1)
         one_hot = (state.mT.unsqueeze(-2) == moves).to(state.dtype).flatten(-3, -2)
         return one_hot.unsqueeze(-3).expand(*state.shape[:-2], self.agents, -1, -1).movedim(-1, -3)
-
-    def reward(self, state: Tensor, next_state: Tensor) -> Tensor:
-        """Reward every agent for a transition: [..., N]."""
-        return self._reward(self, state, next_state)
 
     def terminated(self, state: Tensor) -> None:
         """Return None: nothing ends an episode, and the horizon is a time limit."""
@@ -119,7 +143,7 @@ class MatrixGame:
         raise NotImplementedError
 
     def payoffs(self, state: Tensor) -> Tensor:
-        """Pay every agent for the joint move that a state holds: [..., N]."""
+        """See `Game`."""
         return self.pay(self._same(state).sum(-1))
 
     def _same(self, state: Tensor) -> Tensor:
@@ -169,12 +193,12 @@ class Synchronisation(MatrixGame):
         return 1 / (self.agents - count + 1)
 
 
-def individual(task: MatrixGame, state: Tensor, next_state: Tensor) -> Tensor:
+def individual(task: Game, state: Tensor, next_state: Tensor) -> Tensor:
     """Every agent its own payoff, as in the source: [..., N]."""
     return task.payoffs(next_state)
 
 
-def team(task: MatrixGame, state: Tensor, next_state: Tensor) -> Tensor:
+def team(task: Game, state: Tensor, next_state: Tensor) -> Tensor:
     """Every agent the mean payoff: [..., N]."""
     payoffs = task.payoffs(next_state)
     return payoffs.mean(-1, keepdim=True).expand_as(payoffs)

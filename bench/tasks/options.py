@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
 
 from bench.config import Positive, Rate, Strict
 
@@ -28,6 +30,10 @@ class CoopNavOptions(Strict):
     start: Literal["uniform", "centre"] = "uniform"
     """Agents start anywhere in the square (`uniform`) or within 0.1 of its middle (`centre`)."""
 
+    def moves(self, agents: int) -> int:
+        """Return how many moves an agent has that acts by moves."""
+        return 5
+
 
 class RolesOptions(CoopNavOptions):
     """Task options of roles: those of coop-nav and a split; see :class:`bench.tasks.roles.Roles`.
@@ -46,3 +52,22 @@ class GameOptions(Strict):
 
     horizon: Positive = 10
     """Steps T in an episode."""
+
+    def moves(self, agents: int) -> int:
+        """Return how many moves an agent has."""
+        return agents
+
+
+class ClimbingOptions(Strict):
+    """The task climbing has no options; see :class:`bench.tasks.one_shot.Climbing`."""
+
+    def moves(self, agents: int) -> int:
+        """Return how many moves an agent has."""
+        return 3
+
+
+class PenaltyOptions(ClimbingOptions):
+    """Task options of penalty; see :class:`bench.tasks.one_shot.Penalty`."""
+
+    penalty: Annotated[float, Field(le=0, allow_inf_nan=False)] = -100.0
+    """What both agents are paid for opposite moves, at most 0."""

@@ -14,6 +14,22 @@ ALGORITHMS: dict[str, dict[str, Any]] = {
         for critic in ("local", "per-agent", "one")
     },
 }
+MORE_ALGORITHMS: dict[str, dict[str, Any]] = {
+    "vdn": {"algorithm": "baselines.algorithms.decomposition:VDN", "actions": "discrete"},
+    "qmix": {"algorithm": "baselines.algorithms.decomposition:QMIX", "actions": "discrete"},
+    "meta-dqn": {"algorithm": "baselines.algorithms.meta:MetaDQN", "actions": "discrete"},
+    "meta-ddpg": {"algorithm": "baselines.algorithms.meta:MetaDDPG"},
+    "gumbel": {**ALGORITHMS["one"], "actions": "discrete"},
+    "joint": {
+        "algorithm": "baselines.algorithms.actor_critic:ActorCritic",
+        "algorithm_options": {"critic": "per-agent", "gradient": "joint"},
+    },
+    "twin": {
+        "algorithm": "baselines.algorithms.actor_critic:ActorCritic",
+        "algorithm_options": {"critic": "local", "twin": True},
+    },
+}
+"""Algorithms that treat their acting network as one of those does."""
 GENERATORS: dict[str, dict[str, Any]] = {
     "dense": {},
     "chunked": {"generator": "chunked", "chunk": 32},

@@ -83,8 +83,9 @@ def test_with_one_agent_every_form_is_ddpg(critic: Any, scheme: Any) -> None:
     s = spec(1)
     method = ActorCritic(s, scheme, root(), critic=critic)
     actor = sequential(method._actor.online.views)
-    value = sequential(method._critic.online.views)
-    old_actor, old_value = sequential(method._actor.target), sequential(method._critic.target)
+    value = sequential(method._critics.learner.online.views)
+    old_actor = sequential(method._actor.target)
+    old_value = sequential(method._critics.learner.target)
     adam_a = torch.optim.Adam(actor.parameters(), lr=s.config.actor_lr)
     adam_q = torch.optim.Adam(value.parameters(), lr=s.config.critic_lr)
     for step in range(4):
@@ -136,14 +137,14 @@ def test_with_one_agent_iql_is_double_dqn() -> None:
 
 
 def seen(method: ActorCritic, data: Batch) -> Tensor:
-    return method._critic_input(data.observation.transpose(1, 2), data.action.transpose(1, 2))
+    return method._critics.see(data.observation.transpose(1, 2), data.action.transpose(1, 2))
 
 
 def values_of(
     method: ActorCritic, data: Batch, action: Tensor, critic: str, gradient: str
 ) -> Tensor:
     """Brute force: each critic at the stored joint action with one's own, or all, replaced."""
-    layers, N = method._critic_layers(), action.shape[1]
+    layers, N = method._critics.layers(), action.shape[1]
     nets = 1 if critic == "one" else N
     values = []
     for i in range(N if gradient == "own" else nets):
@@ -174,7 +175,7 @@ def test_the_gradient_to_the_actions_equals_brute_force(critic: Any, gradient: A
     action = (torch.rand(R, N, B, A) * 2 - 1).requires_grad_()
     value = values_of(method, data, action, critic, gradient)
     expected = torch.autograd.grad(value.sum(), action)[0]
-    found = method._value_gradient(data, seen(method, data), action)
+    found = method._critics.slope(data, seen(method, data), action)
     assert expected.abs().amin((0, 2, 3)).gt(0).all()
     assert torch.allclose(found, expected, rtol=1e-4, atol=1e-6)
 
@@ -223,7 +224,7 @@ def test_one_critic_learns_from_the_team_mean_and_is_not_told_rewards_twice() ->
         Batch(**{**vars(data), "reward": equal, "terminated": torch.ones(1, B, dtype=torch.bool)})
     )
     method = ActorCritic(s, Heads, root(), critic="one")
-    q = mlp(method._critic_layers(), seen(method, data))
+    q = mlp(method._critics.layers(), seen(method, data))
     assert torch.allclose(td[0], (q[0, 0, :, 0] - equal[0, :, 0]).abs(), atol=1e-6)
 
 
@@ -269,9 +270,7 @@ def test_exploration_is_as_stated() -> None:
 def test_impossible_combinations_are_refused_in_one_line() -> None:
     with pytest.raises(RequestError, match="discrete"):
         IQL(spec(2), Independent, root())
-    with pytest.raises(RequestError, match="continuous"):
-        ActorCritic(spec(2, discrete=True), Independent, root())
     with pytest.raises(RequestError, match="choose own"):
         ActorCritic(spec(2), Independent, root(), critic="local", gradient="joint")
-    with pytest.raises(RequestError, match="choose local"):
-        ActorCritic(spec(2), Independent, root(), critic="two")  # type: ignore[arg-type]
+    with pytest.raises(RequestError, match="'local', 'per-agent' or 'one'"):
+        ActorCritic(spec(2), Independent, root(), critic="two")

@@ -6,7 +6,7 @@ import itertools
 from typing import Any
 
 import pytest
-from compositions import ALGORITHMS, GENERATORS, STABILISERS
+from compositions import ALGORITHMS, GENERATORS, MORE_ALGORITHMS, STABILISERS
 
 from bench.config import MethodEntry, load_methods
 from bench.conformance import examine
@@ -17,14 +17,15 @@ CONDITIONINGS = ["learned", "orthogonal", "one-hot", "features"]
 
 def entry(algorithm: str, **options: Any) -> MethodEntry:
     options = {"hidden": 12, **options}
-    return MethodEntry(summary="", scheme=HYPERNET, scheme_options=options, **ALGORITHMS[algorithm])
+    kind = {**ALGORITHMS, **MORE_ALGORITHMS}[algorithm]
+    return MethodEntry(summary="", scheme=HYPERNET, scheme_options=options, **kind)
 
 
 def failures(method: MethodEntry) -> dict[str, str]:
     return {name: found for name, found in examine(method).items() if found}
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("algorithm", [*ALGORITHMS, *MORE_ALGORITHMS])
 @pytest.mark.parametrize(
     ("scheme", "options"),
     [
@@ -38,7 +39,8 @@ def test_schemes_that_store_their_weights(
     scheme: str, options: dict[str, Any], algorithm: str
 ) -> None:
     path = f"baselines.sharing.{scheme}"
-    method = MethodEntry(summary="", scheme=path, scheme_options=options, **ALGORITHMS[algorithm])
+    kind = {**ALGORITHMS, **MORE_ALGORITHMS}[algorithm]
+    method = MethodEntry(summary="", scheme=path, scheme_options=options, **kind)
     assert not failures(method)
 
 
@@ -56,6 +58,11 @@ def test_generators_under_every_algorithm_and_stabiliser(
 ) -> None:
     options = {**GENERATORS[generator], **STABILISERS[stabiliser]}
     assert not failures(entry(algorithm, target="all", **options))
+
+
+@pytest.mark.parametrize("algorithm", MORE_ALGORITHMS)
+def test_a_hypernetwork_under_every_other_algorithm(algorithm: str) -> None:
+    assert not failures(entry(algorithm, target="all", replay=2, replay_every=1))
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from bench.report import figures, leaderboard, paper, tables
 from bench.report.load import Results, load, record_path
 
 Regime = Literal["zero", "learned"]
-METRICS = ["successful_steps", "covered", "any_success", "least_distance", "collisions"]
+METRICS = ["successful_steps", "covered", "any_success", "least_distance", "collisions", "return"]
 HORIZON = 30
 ORACLE = {1: 22.0, 2: 20.2, 3: 19.1, 4: 18.3}
 
@@ -76,7 +76,7 @@ def make(key: str, run: Run, regime: Regime = "learned") -> records.Record:
     level = _level(config, regime, generator)
     points = np.linspace(0, config.episodes, config.evaluations).astype(int)
     rise = 1 / (1 + np.exp(-12 * (points / config.episodes - generator.uniform(0.3, 0.7))))
-    if config.method in ORACLE_AND_RANDOM:
+    if config.method in CONTROLLERS:
         rise = np.ones(config.evaluations)
     curve = np.clip(level * rise + (level > 0.1) * generator.normal(0, 0.5, len(rise)), 0, HORIZON)
     episodes = config.absolute_episodes
@@ -90,7 +90,7 @@ def make(key: str, run: Run, regime: Regime = "learned") -> records.Record:
     assessed["any_success"] = (raw > 0).astype(float).tolist()
     assessment = records.Assessment(episode=config.episodes, raw=assessed)
     own = config.agents if config.method in ("maddpg", "iddpg", "iql") else 1
-    own *= config.method not in ORACLE_AND_RANDOM
+    own *= config.method not in CONTROLLERS
     updates = (points * HORIZON // config.steps_per_update).tolist()
     return records.Record(
         config=config,
@@ -106,10 +106,7 @@ def make(key: str, run: Run, regime: Regime = "learned") -> records.Record:
             mean=series,
             std=series,
         ),
-        training=records.Training(
-            episode=points[1:].tolist(),
-            mean={"rewarded_share_buffer": [0.0] * (len(points) - 1)},
-        ),
+        training=_training(config, points, curve) if own else NO_TRAINING,
         final=assessment,
         absolute=assessment,
         cost=records.Cost(
@@ -119,7 +116,49 @@ def make(key: str, run: Run, regime: Regime = "learned") -> records.Record:
             flops_per_update=123_456_789 * own,
         ),
         diagnostics=None if not own else _diagnostics(config, generator),
+        teamwork=_teamwork(config, level, generator),
         provenance={"cpu_seconds": round(float(generator.uniform(30, 60)), 2)},
+    )
+
+
+NO_TRAINING = records.Training(episode=[], mean={})
+
+
+def _training(config: RunConfig, points: np.ndarray, curve: np.ndarray) -> records.Training:
+    """Rewarded as often as the curve says; prioritized batches hold three times the share."""
+    share = (curve / HORIZON)[1:] / 2
+    enrichment = {"prioritized": 3.0, "uniform": 1.0}[config.sampler]
+    series = {
+        "any_success": np.minimum(curve[1:], 1),
+        "successful_steps": curve[1:],
+        "rewarded_share_buffer": share,
+        "rewarded_share_batch": np.minimum(share * enrichment, 1),
+    }
+    return records.Training(
+        episode=points[1:].tolist(),
+        mean={name: records.rounded(values.tolist()) for name, values in series.items()},
+    )
+
+
+def _teamwork(config: RunConfig, level: float, generator: np.random.Generator) -> records.Teamwork:
+    """All walk to a target of their own in 10 steps; the last agent first walks to agent 0's."""
+    N, steps = config.agents, np.minimum(np.arange(HORIZON + 1), 10)[:, None, None] / 10
+    start, targets = generator.uniform(-1, 1, (2, N, 2))
+    paths = start + (targets - start) * steps
+    paths[:5, -1] = start[-1] + (targets[0] - start[-1]) * steps[:5, 0]
+    switches = (np.arange(HORIZON) == 4) * generator.uniform(0.1, 0.3)
+    idle = generator.uniform(0, 0.2, N)
+    return records.Teamwork(
+        episodes=128,
+        idle=records.rounded(idle.tolist()),
+        replaceable=[0.1] * (N - 1) + [0.9],
+        lost=records.rounded((level / HORIZON * (1 - idle)).tolist()),
+        switches=records.rounded(switches.tolist()),
+        switches_frozen=records.rounded((switches / 2).tolist()),
+        redirected=records.rounded((idle / 2).tolist()),
+        example=records.Episode(
+            targets=targets.tolist(), positions=paths.tolist(), switches=[(4, N - 1)]
+        ),
     )
 
 
@@ -136,7 +175,7 @@ def _diagnostics(config: RunConfig, generator: np.random.Generator) -> records.D
     )
 
 
-ORACLE_AND_RANDOM = ("oracle", "random")
+CONTROLLERS = ("oracle", "random", "gatherer")
 
 
 def _level(config: RunConfig, regime: Regime, generator: np.random.Generator) -> float:
@@ -145,6 +184,8 @@ def _level(config: RunConfig, regime: Regime, generator: np.random.Generator) ->
         return ORACLE[config.agents]
     if config.method == "random":
         return {2: 0.004}.get(config.agents, 0.0)
+    if config.method == "gatherer":
+        return 0.02
     if regime == "zero":
         return 0.0
     level = {1: 16.0, 2: 14.0, 3: 6.0, 4: 0.0}.get(config.agents, 9.0)

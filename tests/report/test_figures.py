@@ -30,6 +30,7 @@ def test_bytes_repeat(small, built, tmp_path):
 
 def test_every_figure_is_there_in_both_formats(built):
     names = {"figure4", "figure4-iql", "methods", "profiles"}
+    names |= {"enrichment", "switches", "figure5"}
     assert {f"figures/{n}.{e}" for n in names for e in ("svg", "png")} == {
         path for path in built if path.startswith("figures/")
     }

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tracemalloc
 
+import many
 import pytest
 import synthetic
-from counting import calls
+from counting import calls, cpu_seconds
 
+from bench import records
 from bench.errors import WorldError
 from bench.report import leaderboard, tables
 from bench.report.aggregate import cells
@@ -19,7 +22,7 @@ KEY = "figure4/ps-maddpg/group-goal-prioritized/n2/seed3"
 
 
 def edit(path, **changes):
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    path.write_text(records.sealed({**json.loads(path.read_text()), **changes}))
 
 
 def stale_config(path):
@@ -33,7 +36,7 @@ DAMAGE = {
     "truncated": (lambda path: path.write_text(path.read_text()[:300]), "truncated"),
     "empty": (lambda path: path.write_text(""), "truncated"),
     "unsound": (lambda path: edit(path, final=None), "must have final"),
-    "without its score": (lambda path: edit(path, score="return"), "lacks the score"),
+    "without its score": (lambda path: edit(path, score="unknown"), "lacks the score"),
     "of another configuration": (stale_config, "gamma = 0.5 (now 0.95)"),
     "of other behaviour": (
         lambda path: edit(
@@ -133,3 +136,23 @@ def test_ten_times_the_records_take_ten_times_the_reading_and_no_more_reporting(
             module.build(found, tmp_path / "out")
 
     assert calls(lambda: report(many)) < 1.5 * calls(lambda: report(few))
+
+
+def test_thousands_of_records_fit_into_a_minute_and_little_memory(tmp_path):
+    """Scaled down: 12 ms of CPU a record are 5,000 in a minute.
+
+    `python tests/report/many.py 5000` measures it in full.
+    """
+    grid = many.write(tmp_path, 160)
+    load(grid, tmp_path)  # imports and caches
+    tracemalloc.start()
+    try:
+        results = load(grid, tmp_path)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    count = len(results.outcomes)
+    assert count == 168
+    assert held / count * 20_000 < 2**30, "20,000 stay below a GiB"
+    seconds = cpu_seconds(lambda: tables.build(load(grid, tmp_path), tmp_path / "small"))
+    assert seconds / count * 5_000 < 60

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import statistics
@@ -10,6 +11,7 @@ import statistics
 import pytest
 from synthetic import build_all
 
+from bench import records
 from bench.report import formats, tables
 from bench.report.load import record_path
 
@@ -91,7 +93,7 @@ def test_a_diverged_run_is_counted_and_not_averaged(copy):
     path = record_path(copy.root, "small", key)
     record = json.loads(path.read_text())
     record |= {"status": "diverged", "reason": "NaN", "final": None, "absolute": None}
-    path.write_text(json.dumps(record))
+    path.write_text(records.sealed(record))
     tables.build(copy.load(), copy.out)
     row = next(
         row
@@ -113,6 +115,38 @@ def test_a_diverged_run_is_counted_and_not_averaged(copy):
             "Incomplete: 101 of 102 runs (1 diverged)"
             in (copy.out / f"tables/{name}.tex").read_text()
         )
+
+
+def test_diverged_runs_are_counted_in_every_table_and_figure_they_would_have_entered(copy):
+    """All of one cell's, and one of another's."""
+    cell = sorted((copy.out / "runs/figure4/ps-maddpg/group-goal-prioritized/n2").glob("*.json"))
+    other = copy.out / "runs/figure4/ps-maddpg/group-goal-uniform/n3/seed1.json"
+    for path in (*cell, other):
+        record = json.loads(path.read_text())
+        record |= {"status": "diverged", "reason": "NaN", "final": None, "absolute": None}
+        path.write_text(records.sealed(record))
+    written = build_all(copy.load(), copy.out)
+    for name in ("table1", "final", "costs", "methods", "improvements", "learning_curves"):
+        assert f"{name}.csv" == "final.csv" or "diverged" in written[f"tables/{name}.csv"].decode()
+    for name in ("diversity", "layers", "learning_curves", "costs", "claims"):
+        table = read(copy.out / f"tables/{name}.csv")
+        lost = [row for row in table if row["left_out"] == "6 diverged"]
+        assert name == "costs" or lost, name
+        assert all((row["runs"], row["expected"]) == ("0", "6") for row in lost)
+    standing = next(r for r in read(copy.out / "tables/methods.csv") if r["method"] == "ps-maddpg")
+    assert "diverged" in standing["left_out"] and standing["runs"] < standing["expected"]
+    page = written["leaderboard/index.html"].decode()
+    assert "7 diverged" in page and "0/6" in page
+    for name in ("figures/figure4.svg", "figures/methods.svg", "figures/profiles.svg"):
+        assert name in written  # what they say is tested in test_figures.py
+
+
+def test_no_text_is_a_formula_in_a_spreadsheet():
+    hostile = ["=1+1", "+1", "-1", "@A1", "\t=1", "\r=1"]
+    text = formats.to_csv([{"text": value, "number": -1.5} for value in hostile])
+    found = list(csv.DictReader(io.StringIO(text, newline="")))
+    assert "'=1+1" in text and "'@A1" in text
+    assert all(row["text"].startswith("'") and row["number"] == "-1.5" for row in found)
 
 
 def test_tex_tables_are_whole(small, built):
@@ -165,7 +199,7 @@ def test_diagnostics_are_those_of_the_records(small, built, final):
 
 def test_records_without_diagnostics_have_no_such_tables(copy):
     for path in (copy.out / "runs").rglob("*.json"):
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"diagnostics": None}))
+        path.write_text(records.sealed(json.loads(path.read_text()) | {"diagnostics": None}))
     build_all(copy.load(), copy.out)
     assert (copy.out / "tables/diversity.csv").read_text() == ""
     assert (copy.out / "tables/layers.csv").read_text() == ""

@@ -1,0 +1,57 @@
+"""The options of each algorithm, apart from the algorithms so that a grid is checked without torch.
+
+Here too is what an algorithm asks of the world: see `bench.registry.options_model`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import model_validator
+
+from bench.config import Strict
+from bench.errors import RequestError
+
+MOST_OUTPUTS = 3125
+"""Joint moves that one network may value: those of 5 agents with 5 moves each."""
+
+
+class ActorCriticOptions(Strict):
+    """Options of :class:`baselines.algorithms.actor_critic.ActorCritic`."""
+
+    critic: Literal["local", "per-agent", "one"] = "one"
+    """`local` gives agent i a critic Q_i(o_i, a_i) (independent DDPG); `per-agent` a critic
+    Q_i(o, a) of all observations and actions, on its own reward (vanilla MADDPG); `one` is a single
+    Q(o, a) for the team, on the mean reward (parameter-shared MADDPG)."""
+    gradient: Literal["own", "joint"] = "own"
+    """`own` differentiates agent i's value through its own action only, the others being the stored
+    ones (Lowe et al. 2017, eq. 6); `joint` puts every agent's current action into the critic and
+    differentiates through all of them at once."""
+    twin: bool = False
+    """Two of each critic, whose smaller value is the target (clipped double Q; Fujimoto et al.
+    2018); actors follow the first."""
+
+    @model_validator(mode="after")
+    def _sensible(self) -> ActorCriticOptions:
+        if self.gradient == "joint" and self.critic == "local":
+            raise ValueError("gradient = joint needs a critic that sees all actions; choose own")
+        return self
+
+
+class MetaDQNOptions(Strict):
+    """:class:`baselines.algorithms.meta.MetaDQN` has no options, and a largest team."""
+
+    def check_world(self, agents: int, moves: int) -> None:
+        """Refuse a team with more joint moves than a network can value one by one.
+
+        Raises:
+            RequestError: saying how many there are, and what to choose instead.
+        """
+        if moves**agents > MOST_OUTPUTS:
+            most = max(n for n in range(agents) if moves**n <= MOST_OUTPUTS)
+            raise RequestError(
+                f"agents = {agents} with {moves} moves each have {moves}^{agents} = "
+                f"{moves**agents:,} joint moves, and one network may value {MOST_OUTPUTS:,}; "
+                f"choose at most {most} agents, or a method that values each agent's moves apart, "
+                "such as vdn, qmix or iql"
+            )

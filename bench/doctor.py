@@ -1,0 +1,115 @@
+"""What is wrong with a folder of records, run by run: nothing here trains or repairs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from bench import records
+from bench.config import methods_file
+from bench.errors import RequestError, WorldError
+from bench.grid import Run, expand, load_grid
+from bench.report.load import changed_behaviour, changed_settings
+
+Defect = Literal["missing", "failed", "corrupt", "stale", "behaviour", "duplicated"]
+Kind = Defect | Literal["unexpected", "dirty", "diverged"]
+MEANINGS: Mapping[Kind, str] = {
+    "missing": "the grid asks for the run, and there is no record",
+    "failed": "the same, and the run's log ends in an error",
+    "corrupt": "truncated, damaged, or not a record",
+    "stale": "made with another configuration than the grid's",
+    "behaviour": "made by another behaviour version than the code's",
+    "duplicated": "the record of another run of the grid",
+    "unexpected": "the grid has no such run",
+    "dirty": "made from a checkout with uncommitted changes",
+    "diverged": "a sound record of a run that met a NaN or infinity: a result, and no defect",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing about one run."""
+
+    run: str
+    """Its path below runs/, without an ending."""
+    kind: Kind
+    reason: str
+
+
+def find_grid(results: Path) -> Path:
+    """Return the grid file that a results folder is named after.
+
+    Raises:
+        RequestError: if there is none.
+    """
+    name = f"{results.resolve().name}.yaml"
+    for folder in (Path("config"), methods_file().parent):
+        if (folder / name).exists():
+            return folder / name
+    raise RequestError(f"{results}: no grid file config/{name}; name it with --grid")
+
+
+def examine(results: Path, grid: Path) -> list[Finding]:
+    """Find all that is wrong with the records of a grid.
+
+    Args:
+        results: the folder that holds `runs/`.
+        grid: the grid file.
+
+    Raises:
+        RequestError: if there is no such folder, or the grid file is wrong.
+    """
+    if not results.is_dir():
+        raise RequestError(f"{results} is not a folder of results")
+    expected = expand(load_grid(grid))
+    # Of an experiment's runs no two have the same configuration.
+    owners = {(run.experiment, run.config.digest): key for key, run in expected.items()}
+    runs = results / "runs"
+    there = {p.relative_to(runs).with_suffix("").as_posix(): p for p in _record_files(runs)}
+    findings = [
+        finding
+        for key, path in sorted(there.items())
+        for finding in _examine_record(key, path, expected.get(key), owners)
+    ]
+    return findings + [_absent(key, results) for key in expected if key not in there]
+
+
+def _record_files(runs: Path) -> Iterator[Path]:
+    return (path for path in runs.rglob("*.json") if not path.name.startswith(".tmp-"))
+
+
+def _examine_record(
+    key: str, path: Path, run: Run | None, owners: Mapping[tuple[str, str], str]
+) -> Iterator[Finding]:
+    try:
+        record = records.read(path)
+    except WorldError as error:
+        yield Finding(key, "corrupt", str(error).replace(str(path), path.name))
+        return
+    owner = owners.get((key.partition("/")[0], record.config_hash))
+    if owner not in (None, key):
+        yield Finding(key, "duplicated", f"it is the record of {owner}")
+    elif run is None:
+        yield Finding(key, "unexpected", "the grid has no such run")
+    elif reason := changed_settings(record, run):
+        yield Finding(key, "stale", reason)
+    elif reason := changed_behaviour(record, run):
+        yield Finding(key, "behaviour", reason)
+    if record.provenance.get("dirty"):
+        commit = record.provenance.get("commit")
+        yield Finding(key, "dirty", f"made with uncommitted changes to commit {commit}")
+    if record.status == "diverged":
+        yield Finding(key, "diverged", record.reason or "no reason recorded")
+
+
+def _absent(key: str, results: Path) -> Finding:
+    try:
+        log = (results / "logs" / f"{key}.log").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        log = ""
+    last = (log.splitlines() or [""])[-1]
+    if "error: " in last.lower():
+        return Finding(key, "failed", last[:300])
+    return Finding(key, "missing", "no record")

@@ -1,0 +1,111 @@
+"""One change at a time from the default: what it does to the source's curve B."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bench.config import RunConfig
+from bench.report.aggregate import Row, world
+from bench.report.curves import FIGURE4, METHOD, letter
+from bench.report.formats import Table, Value, interval
+
+EXPERIMENTS = ("first-order", "sensitivity")
+"""The experiments whose variants differ from Figure 4 in one setting."""
+CURVE = "B"
+"""What is varied: the group goal with prioritized replay."""
+
+
+@dataclass(frozen=True, eq=False)
+class Change:
+    """A row and the one setting in which it differs from the default."""
+
+    row: Row
+    setting: str | None
+    """Its name; none for the default itself."""
+    value: Value
+    default: Value
+    baseline: Row
+    """The default's row at the same number of agents."""
+
+    @property
+    def label(self) -> str:
+        """Name the change, the default in brackets: ``radius 0.2 (0.1)``."""
+        if self.setting is None:
+            return "default"
+        return f"{self.setting} {_plain(self.value)} ({_plain(self.default)})"
+
+    @property
+    def verdict(self) -> str | None:
+        """Say how its interval lies to the default's: `higher`, `lower` or `overlaps`.
+
+        None for the default itself, or where either has no interval.  Compared are normalised
+        scores, since a change of the world changes what the oracle scores.
+        """
+        own, other = self.row.normalised, self.baseline.normalised
+        if self.setting is None or own is None or other is None:
+            return None
+        if own.lo is None or own.hi is None or other.lo is None or other.hi is None:
+            return None
+        if own.lo > other.hi:
+            return "higher"
+        return "lower" if own.hi < other.lo else "overlaps"
+
+
+def changes(table: list[Row]) -> dict[int, list[Change]]:
+    """Return the default and every change of one setting, by number of agents.
+
+    A row that differs from the default in no setting or in several is not among them.
+    """
+    rows = [row for row in table if row.cell.config.method == METHOD and letter(row) == CURVE]
+    found: dict[int, list[Change]] = {}
+    for row in rows:
+        if row.cell.experiment == FIGURE4:
+            found.setdefault(row.cell.config.agents, []).append(Change(row, None, None, None, row))
+    for row in rows:
+        defaults = found.get(row.cell.config.agents)
+        if defaults and row.cell.experiment.partition(".")[0] in EXPERIMENTS:
+            baseline = defaults[0].row
+            differing = _differing(row.cell.config, baseline.cell.config)
+            if len(differing) == 1:
+                ((name, (value, default)),) = differing.items()
+                defaults.append(Change(row, name, value, default, baseline))
+    return {agents: listed for agents, listed in found.items() if len(listed) > 1}
+
+
+def _differing(own: RunConfig, other: RunConfig) -> Mapping[str, tuple[Value, Value]]:
+    """Return the settings that differ, the world's options among them: own value and other's."""
+    ours, theirs = _flat(own), _flat(other)
+    return {name: (ours[name], theirs[name]) for name in ours if ours[name] != theirs[name]}
+
+
+def _flat(config: RunConfig) -> dict[str, Value]:
+    settings = {k: v for k, v in config.model_dump().items() if k not in ("seed", "task_options")}
+    flat: dict[str, Value] = {**settings, **json.loads(world(config).options)}
+    return flat
+
+
+def sensitivity(table: list[Row]) -> Table:
+    """Report what each change does, by number of agents; the default first."""
+    return [
+        {
+            "agents": agents,
+            "setting": change.setting,
+            "value": change.value,
+            "default": change.default,
+            "runs": len(change.row.cell.outcomes),
+            "expected": change.row.cell.expected,
+            **interval("iqm", change.row.score),
+            **interval("normalised", change.row.normalised),
+            "oracle": change.row.reference.oracle,
+            "random": change.row.reference.random,
+            "verdict": change.verdict,
+        }
+        for agents, listed in changes(table).items()
+        for change in listed
+    ]
+
+
+def _plain(value: Value) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

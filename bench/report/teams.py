@@ -1,0 +1,144 @@
+"""Lazy agents and re-planning, cell by cell, where the records measure teamwork.
+
+What each quantity is says :mod:`bench.teamwork`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench import stats
+from bench.records import Teamwork
+from bench.report.aggregate import Row
+from bench.report.claims import lazy_agents, load_rules
+from bench.report.diagnosed import identity
+from bench.report.formats import Table, interval
+from bench.report.load import Outcome
+from bench.report.mechanism import contrasts, curves
+from bench.stats import Array
+
+
+def measured(row: Row) -> list[Teamwork]:
+    """Return what the records of a cell's runs say of teamwork."""
+    return [o.teamwork for o in row.cell.outcomes if o.teamwork is not None]
+
+
+def teamwork(table: list[Row]) -> Table:
+    """Report every cell whose records measure teamwork: IQM over `runs` with interval.
+
+    `idle`, `replaceable`, `lost` and `redirected` are averaged over the agents of a team; `lazy`
+    counts agents.  `switches` are an agent's in an episode, and `moment` is the mean step, from 1,
+    at which they happen, over the runs that have any; `_frozen` where team-mates do nothing.
+    `curve` is the letter of a row of :func:`bench.report.mechanism.contrasts`.
+    """
+    line, letters = load_rules().thresholds.lazy, curves(table)
+    entries: Table = []
+    for row in table:
+        teams = measured(row)
+        if not teams:
+            continue
+        together = np.array([team.switches for team in teams])
+        frozen = np.array([team.switches_frozen for team in teams])
+        quantities = {
+            "idle": np.array([team.idle for team in teams]).mean(axis=1),
+            "lazy": np.array([float(lazy_agents(team.replaceable, line)) for team in teams]),
+            "replaceable": np.array([team.replaceable for team in teams]).mean(axis=1),
+            "lost": np.array([team.lost for team in teams]).mean(axis=1),
+            "switches": together.sum(axis=1),
+            "switches_frozen": frozen.sum(axis=1),
+            "moment": _moments(together),
+            "moment_frozen": _moments(frozen),
+            "redirected": np.array([team.redirected for team in teams]).mean(axis=1),
+        }
+        entry = {
+            **identity(row),
+            "curve": letters.get(row),
+            "runs": len(teams),
+            "expected": row.cell.expected,
+        }
+        for name, values in quantities.items():
+            entry |= interval(name, stats.estimate([values]) if len(values) else None)
+        entries.append(entry)
+    return entries
+
+
+def _moments(switches: Array) -> Array:
+    """Return the mean step of the switches [n, T] of the runs that have any: [m]."""
+    some = switches[switches.sum(axis=1) > 0]
+    steps = np.arange(1, switches.shape[1] + 1)
+    return np.asarray(some @ steps / some.sum(axis=1))
+
+
+def learned(row: Row) -> list[Outcome]:
+    """Return the runs that reached `learned` of the oracle's score and measure teamwork."""
+    oracle = row.reference.oracle
+    if oracle is None:
+        return []
+    line = load_rules().thresholds.learned * oracle
+    return [o for o in row.cell.outcomes if o.score >= line and o.teamwork is not None]
+
+
+def switches(table: list[Row]) -> Table:
+    """Report when agents of curve B switch, over the runs that learned: see :func:`learned`.
+
+    A row a step, from 1, of every cell with such runs: switches an agent, IQM over `runs`.
+    """
+    entries: Table = []
+    for panel in contrasts(table).values():
+        row = panel["B"]
+        teams = [o.teamwork for o in learned(row) if o.teamwork is not None]
+        if not teams:
+            continue
+        together = stats.iqm(np.array([team.switches for team in teams]))
+        frozen = stats.iqm(np.array([team.switches_frozen for team in teams]))
+        for step, (own, alone) in enumerate(zip(together, frozen, strict=True), start=1):
+            entries.append(
+                {
+                    **identity(row),
+                    "runs": len(teams),
+                    "expected": row.cell.expected,
+                    "step": step,
+                    "switches": float(own),
+                    "switches_frozen": float(alone),
+                }
+            )
+    return entries
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """The run whose example episode is shown."""
+
+    row: Row
+    outcome: Outcome
+    teamwork: Teamwork
+
+
+def example(table: list[Row]) -> Example | None:
+    """Choose the run to show by rule; none if nothing was learned.
+
+    Of the cells with the source's method, the group goal and prioritized replay (curve B) whose IQM
+    reaches `learned` of the oracle's score, the one with the highest normalised IQM; of its runs,
+    the one with the median score (the lower of two).  The record says which of the run's episodes
+    it keeps: the one with the median number of switches.
+    """
+    line = load_rules().thresholds.learned
+    best: tuple[float, Row] | None = None
+    for panel in contrasts(table).values():
+        row = panel["B"]
+        if row.score is None or row.normalised is None or not measured(row):
+            continue
+        oracle, point = row.reference.oracle, row.normalised.point
+        if oracle is None or row.score.point < line * oracle:
+            continue
+        if best is None or point > best[0]:
+            best = point, row
+    if best is None:
+        return None
+    row = best[1]
+    runs = sorted((o for o in row.cell.outcomes if o.teamwork), key=lambda o: o.score)
+    chosen = runs[(len(runs) - 1) // 2]
+    assert chosen.teamwork is not None
+    return Example(row, chosen, chosen.teamwork)

@@ -1,0 +1,156 @@
+"""Recorded runs trained again and compared: identical, or within a tolerance where it must do.
+
+On the CPU type that made a record, with the same torch, the run ends in the same record to the bit.
+Elsewhere rounding differs, and a long run then goes its own way: there it has to start alike and to
+end within the spread over seeds.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import re
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from bench import records
+from bench.config import behaviour
+from bench.errors import RequestError, WorldError
+from bench.records import Record
+
+FIRST = 0.1
+"""Elsewhere, the evaluation before training may differ by this share of its standard deviation
+over episodes, in every metric."""
+LAST = 3.0
+"""Elsewhere, the score may differ by so many standard deviations over the recorded seeds, or by so
+many standard errors of the evaluation, whichever is more."""
+LATER = [
+    name
+    for name, field in Record.model_fields.items()
+    if name != "reason" and not field.is_required() and field.default is None
+]
+"""Blocks that records made before there were such blocks do not have."""
+
+Verdict = Literal["identical", "within tolerance", "differs"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A recorded run, and what came of training it again."""
+
+    run: str
+    behaviour: str
+    """Behaviour version of every part."""
+    cpu: Literal["same", "other", "not recorded"]
+    """Whether this is the CPU type, and the torch, that the record was made with."""
+    verdict: Verdict
+    reason: str
+    """What differs, or is within its tolerance."""
+
+
+def draw(folder: Path, count: int, seed: int) -> list[Path]:
+    """Draw recorded runs that the code as it is can repeat; all of them if there are not so many.
+
+    Raises:
+        RequestError: if there is none.
+    """
+    found = sorted(path for path in folder.rglob("*.json") if "runs" in path.parts)
+    current = [path for path in found if _repeatable(path)]
+    if not current:
+        raise RequestError(
+            f"{folder}: none of {len(found)} records was made by the current behaviour versions"
+        )
+    return sorted(random.Random(seed).sample(current, min(count, len(current))))
+
+
+def _repeatable(path: Path) -> bool:
+    try:
+        record = records.read(path)
+        return record.behaviour == behaviour(record.config)
+    except (WorldError, RequestError):
+        return False  # `hypercoop doctor` names it
+
+
+def verify(path: Path) -> Comparison:
+    """Train a recorded run again, on the CPU, and compare."""
+    import torch
+
+    from bench.provenance import cpu
+    from bench.runner import keep_freed_memory
+    from bench.train import train
+
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    old = records.read(path)
+    new = train([old.config], torch.device("cpu"))[0].record
+    made_on = old.provenance.get("cpu")
+    packages = old.provenance.get("packages")
+    version = packages.get("torch") if isinstance(packages, dict) else None
+    device = str(old.provenance.get("device", "cpu")).startswith("cpu")
+    here = device and (made_on, version) == (cpu(), torch.__version__)
+    verdict, reason = compare(old, new, here, scores(path.parent))
+    return Comparison(
+        run=path.relative_to(path.parents[4]).with_suffix("").as_posix(),
+        behaviour=_short(old.behaviour),
+        cpu="same" if here else "other" if made_on else "not recorded",
+        verdict=verdict,
+        reason=reason,
+    )
+
+
+def _short(versions: Mapping[str, str]) -> str:
+    return " ".join(
+        f"{part}@{found[1]}"
+        for part, version in sorted(versions.items())
+        if (found := re.search(r"@(\d+)", version))
+    )
+
+
+def scores(folder: Path) -> list[float]:
+    """Return the scores of the runs of one cell, which differ in nothing but the seed."""
+    cell = [records.read(path) for path in sorted(folder.glob("seed*.json")) if _repeatable(path)]
+    return [statistics.fmean(r.absolute.raw[r.score]) for r in cell if r.absolute]
+
+
+def compare(old: Record, new: Record, here: bool, seeds: list[float]) -> tuple[Verdict, str]:
+    """Compare a record with that of the run trained again.
+
+    Args:
+        old: the record.
+        new: the other.
+        here: whether they must be identical.
+        seeds: recorded scores of the cell.
+    """
+    new = new.model_copy(update={name: None for name in LATER if getattr(old, name) is None})
+    if records.deterministic(old) == records.deterministic(new):
+        return "identical", "every bit of the deterministic part"
+    if here:
+        was, now = old.model_dump(exclude={"provenance"}), new.model_dump()
+        parts = [name for name in was if was[name] != now[name]]
+        return "differs", f"on the same CPU type: {', '.join(parts)}"
+    for name in ("status", "score", "horizon", "cost"):
+        if getattr(old, name) != getattr(new, name):
+            return "differs", f"{name}: {getattr(old, name)}, now {getattr(new, name)}"
+    a, b = old.evaluation, new.evaluation
+    if (a.episode, a.env_steps, a.updates) != (b.episode, b.env_steps, b.updates):
+        return "differs", "the points of the evaluation curve"
+    for name, values in a.mean.items():
+        first = b.mean.get(name, [math.nan])[0]
+        if not abs(first - values[0]) <= FIRST * a.std[name][0] + 1e-6 * abs(values[0]):
+            return "differs", f"{name} before training: {values[0]:.6g}, now {first:.6g}"
+    return _final(old, new, seeds)
+
+
+def _final(old: Record, new: Record, seeds: list[float]) -> tuple[Verdict, str]:
+    if old.absolute is None or new.absolute is None:
+        return "within tolerance", "both diverged"
+    raw = [record.absolute.raw[old.score] for record in (old, new) if record.absolute]
+    was, now = (statistics.fmean(values) for values in raw)
+    errors = [statistics.pstdev(values) / math.sqrt(len(values)) for values in raw]
+    spread = statistics.stdev(seeds) if len(seeds) > 1 else 0.0
+    tolerance = LAST * max(math.hypot(*errors), spread)
+    said = f"{old.score} {was:.4g}, now {now:.4g}; tolerance {tolerance:.3g} ({len(seeds)} seeds)"
+    return ("within tolerance" if abs(now - was) <= tolerance else "differs"), said

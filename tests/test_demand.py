@@ -1,0 +1,56 @@
+"""What a cluster is asked for suffices: for what was recorded and for what is counted."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.config import RunConfig, load_methods, resolve
+from bench.demand import FLOPS, LIBRARIES_MB, memory_mb, minutes
+from bench.fleet import Fleet
+from bench.records import read
+
+ROOT = Path(__file__).parents[1]
+METHODS = [name for name, entry in load_methods().items() if entry.scheme]
+
+
+def test_recorded_runs_would_have_fitted_and_not_by_far() -> None:
+    records = [read(path) for path in (ROOT / "results").glob("*/runs/**/*.json")]
+    assert records
+    for record in records:
+        alone = record.provenance["replicas"] == 1
+        if not alone or record.provenance["device"].startswith("cuda"):
+            continue
+        used, asked = record.provenance["peak_memory_mb"], memory_mb([record.config])
+        assert used < asked < 4 * used
+        assert record.provenance["wall_seconds"] < 60 * minutes([record.config])
+
+
+@pytest.mark.parametrize("agents", [2, 4, 8])
+def test_there_is_room_for_all_that_training_holds(agents: int) -> None:
+    for method in METHODS:
+        config = resolve({"method": method, "agents": agents})
+        held = Fleet([config], torch.device("meta")).nbytes / 2**20
+        assert held < memory_mb([config]) - LIBRARIES_MB, method
+
+
+def test_there_is_time_for_every_method_as_counted() -> None:
+    counted = json.loads((ROOT / "results" / "methods" / "methods.json").read_text())["methods"]
+    for row in counted:
+        config = resolve({"method": row["method"], "agents": 3})
+        updates = 30 * config.episodes / config.steps_per_update
+        # A wide layer's products run several times as fast as small ones.
+        assert updates * row["flops_per_update"] / (3 * FLOPS) < 60 * minutes([config])
+
+
+def test_more_of_anything_asks_for_more() -> None:
+    base = RunConfig(agents=2)
+    for change in ({"agents": 3}, {"hidden": [128, 64]}, {"batch": 8192}, {"buffer": 10**7}):
+        assert memory_mb([base.model_copy(update=change)]) > memory_mb([base])
+    for change in ({"agents": 3}, {"episodes": 10**6}, {"steps_per_update": 10}):
+        assert minutes([base.model_copy(update=change)]) > minutes([base])
+    assert memory_mb([base, base]) > memory_mb([base])
+    assert minutes([base] * 10) > minutes([base])

@@ -1,0 +1,112 @@
+"""Recorded runs are drawn, trained again, and told apart from what they should be."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from small import tiny
+
+from bench import records, verify
+from bench.cli import main
+from bench.records import Record
+from bench.train import train
+
+
+@pytest.fixture(scope="module")
+def cell() -> list[Record]:
+    configs = [tiny(method="ps-maddpg", reward="mpe-dense", seed=seed) for seed in range(3)]
+    return [outcome.record for outcome in train(configs, torch.device("cpu"))]
+
+
+@pytest.fixture
+def folder(cell: list[Record], tmp_path: Path) -> Path:
+    for record in cell:
+        path = tmp_path / f"runs/x/m/r-s/n2/seed{record.config.seed}.json"
+        records.write(path, record)
+    return tmp_path
+
+
+def edited(record: Record, **changes: Any) -> Record:
+    return Record.model_validate(json.loads(records.to_json(record)) | changes)
+
+
+def moved(record: Record, by: float) -> Record:
+    """Return a record whose curve, behind its first point, and score lie elsewhere."""
+    values = json.loads(records.to_json(record))
+    values["evaluation"]["mean"][record.score][-1] += by
+    raw = values["absolute"]["raw"]
+    raw[record.score] = [score + by for score in raw[record.score]]
+    return Record.model_validate(values)
+
+
+def test_a_run_trained_again_is_identical(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", str(folder), "--sample=2", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert len(rows) == 2 and len({row["run"] for row in rows}) == 2
+    for row in rows:
+        assert (row["cpu"], row["verdict"]) == ("same", "identical")
+        assert "loop@2" in row["behaviour"] and row["run"].startswith("x/m/r-s/n2/seed")
+
+
+def test_a_record_that_does_not_come_again_fails(
+    folder: Path, cell: list[Record], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in folder.rglob("seed*.json"):
+        record = records.read(path)
+        path.write_text(records.to_json(moved(record, 1e-6)))
+    assert main(["verify", str(folder)]) == 1
+    said = capsys.readouterr()
+    assert "1 of 1 runs differ" in said.err
+    assert "on the same CPU type: evaluation, absolute" in said.out
+
+
+def test_the_draw_is_a_function_of_its_seed_and_leaves_out_what_cannot_be_repeated(
+    folder: Path, cell: list[Record]
+) -> None:
+    paths = sorted(folder.rglob("*.json"))
+    assert verify.draw(folder, 9, 0) == paths
+    draws = [verify.draw(folder, 1, seed) for seed in range(20)]
+    assert draws == [verify.draw(folder, 1, seed) for seed in range(20)]
+    assert {path for (path,) in draws} == set(paths)
+    other = edited(cell[0], behaviour={**cell[0].behaviour, "loop": "bench.train:train@1"})
+    paths[0].write_text(records.to_json(other))
+    paths[1].write_text("{")
+    assert verify.draw(folder, 9, 0) == paths[2:]
+
+
+def test_elsewhere_a_run_starts_alike_and_ends_within_the_spread_over_seeds(
+    cell: list[Record],
+) -> None:
+    old, spread = cell[0], [10.0, 12.0, 14.0]
+    assert verify.compare(old, old, False, spread)[0] == "identical"
+    assert verify.compare(old, moved(old, 5.9), False, spread)[0] == "within tolerance"
+    raw = old.absolute.raw[old.score] if old.absolute else []
+    error = (sum((x - sum(raw) / len(raw)) ** 2 for x in raw) / len(raw)) ** 0.5 / len(raw) ** 0.5
+    far = verify.LAST * max(2.0, 2**0.5 * error) + 0.1
+    verdict, reason = verify.compare(old, moved(old, far), False, spread)
+    assert verdict == "differs" and "tolerance" in reason
+    alone = verify.compare(old, moved(old, verify.LAST * 2**0.5 * error + 0.1), False, [10.0])
+    assert alone[0] == "differs", "a single seed has no spread to lie in"
+
+
+def test_elsewhere_what_is_counted_and_how_it_starts_must_agree(cell: list[Record]) -> None:
+    old = cell[0]
+    cost = {**old.cost.model_dump(), "trained_parameters": 1}
+    assert verify.compare(old, edited(old, cost=cost), False, [])[1].startswith("cost")
+    curve = old.evaluation.model_dump()
+    curve["updates"][-1] += 1
+    assert "points" in verify.compare(old, edited(old, evaluation=curve), False, [])[1]
+    curve = old.evaluation.model_dump()
+    curve["mean"]["return"][0] += 0.2 * curve["std"]["return"][0] + 1
+    assert "before training" in verify.compare(old, edited(old, evaluation=curve), False, [])[1]
+
+
+def test_blocks_that_came_later_are_not_compared(cell: list[Record]) -> None:
+    old = cell[0].model_copy(update=dict.fromkeys(verify.LATER))
+    assert "diagnostics" in verify.LATER and "absolute" not in verify.LATER
+    assert verify.compare(old, cell[0], True, [])[0] == "identical"
+    assert verify.compare(cell[0], old, True, [])[0] == "differs"
