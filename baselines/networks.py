@@ -82,7 +82,7 @@ def layer_gradients(
     Args:
         parameters: what the layers are made of.
         layers: the network.
-        x: [R, N, B, in].
+        x: [R, N, B, in]; it may depend on the parameters, too.
         loss_gradient: the loss's gradient by the network's output, as a function of that.
 
     Returns:
@@ -93,7 +93,7 @@ def layer_gradients(
     # On their own, as they may have been made without a graph, or by one that clips.
     weights = [weight.detach().requires_grad_() for weight, _ in layers]
     biases = (bias.detach() for _, bias in layers)
-    alone = mlp(list(zip(weights, biases, strict=True)), x)
+    alone = mlp(list(zip(weights, biases, strict=True)), x.detach())
     by_layer = torch.autograd.grad(alone, weights, gradient)
     return parameters.gradient(output, gradient), list(by_layer)
 
@@ -135,6 +135,7 @@ class Learner:
         clip: largest gradient norm per replica, and per agent where the agents share nothing.
         tau: Polyak rate: target <- (1 - tau) target + tau online.
         scheme: whose parameters these are, if it may have a say in their training.
+        fall: to what share the learning rate falls, linearly, and over how many steps.
     """
 
     def __init__(
@@ -144,13 +145,14 @@ class Learner:
         clip: float,
         tau: float,
         scheme: ParameterScheme | None = None,
+        fall: tuple[float, int] = (1.0, 1),
     ) -> None:
         self.online = Parameters(values)
         self._settle: Settle | None = getattr(scheme, "settle", None)
         remember = getattr(scheme, "memory", None)
         self._memory: Memory | None = remember(values) if remember else None
         self.target_flat, self.target = self.online.target()
-        self._lr, self._clip, self._tau = lr, clip, tau
+        self._lr, self._clip, self._tau, self._fall = lr, clip, tau, fall
         self._mean = torch.zeros_like(self.online.flat)
         self._square = torch.zeros_like(self.online.flat)
         # On an accelerator a tensor, so that a captured update counts on.
@@ -179,10 +181,14 @@ class Learner:
         self._square.mul_(BETA_2).addcmul_(gradient, gradient, value=1 - BETA_2)
         scale = (1 - BETA_2**self._steps) ** 0.5
         root = self._square.sqrt().add_(EPSILON * scale)
-        step = self._lr * scale / (1 - BETA_1**self._steps)
+        lr: float | Tensor = self._lr
+        left, steps = self._fall
+        if left < 1:
+            lr = lr * (1 - (1 - left) * self._steps / steps)
+        step = lr * scale / (1 - BETA_1**self._steps)
         self.online.flat.addcdiv_(self._mean * -step, root)
         if self._settle is not None:
-            self._settle(self.online.views, self._lr)
+            self._settle(self.online.views, float(lr))
         return torch.linalg.vector_norm(norm, dim=(1, 2))
 
     def hear(self, score: Tensor) -> None:

@@ -167,6 +167,8 @@ def _plain(text: str) -> Any:
 
 
 def _check_acting(options: argparse.Namespace) -> None:
+    if options.agents is not None and options.agents < 1:
+        raise RequestError(f"--agents {options.agents}: must be at least 1")
     if options.seed < 0:
         raise RequestError(f"--seed {options.seed}: must be 0 or more")
     if options.episodes < 1:
@@ -180,7 +182,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     from bench.random import Random
 
     path = find_policy(options.policy)
-    config, task, algorithm = load_policy(path, options.which, _task_options(options))
+    task_options = _task_options(options)
+    config, task, algorithm = load_policy(path, options.which, task_options, options.agents)
     random = Random.from_seeds([options.seed]).fold("re-evaluation")
     raw = evaluate(task, algorithm, random, options.episodes)
     means = {name: float(values.mean()) for name, values in sorted(raw.items())}
@@ -199,7 +202,8 @@ def _watch(options: argparse.Namespace) -> None:
     from bench.watch import watch
 
     path = find_policy(options.policy)
-    _, task, algorithm = load_policy(path, options.which, _task_options(options))
+    task_options = _task_options(options)
+    _, task, algorithm = load_policy(path, options.which, task_options, options.agents)
     random = Random.from_seeds([options.seed]).fold("watch")
     out = options.out or path.with_suffix("")
     for written in watch(task, algorithm.act, random, out, options.episodes):

@@ -43,9 +43,11 @@ def diagnose(
         actions = algorithm.act(asked.unsqueeze(2).expand(-1, -1, spec.agents, -1)).cpu()
         layers = algorithm.layers() if isinstance(algorithm, Layered) else []
     gradient: Tensor | None = None
+    fed: Tensor | None = None
     slopes: Sequence[Tensor | None] = [None] * len(layers)
     if layers and isinstance(algorithm, Graded):
         gradient, slopes = algorithm.gradients(batch)
+        fed = algorithm.fed(asked.unsqueeze(1).expand(-1, spec.agents, -1, -1))
     found: list[Diagnostics | None] = []
     # Replica by replica, so that sums do not depend on the fleet.
     for replica in range(spec.replicas):
@@ -63,7 +65,8 @@ def diagnose(
         if not all(part is None or bool(part.isfinite().all()) for part in parts):
             found.append(None)
             continue
-        dead = dead_units([layer[:2] for layer in own], of(asked))
+        seen = None if fed is None else of(fed)
+        dead = [[]] * len(own) if seen is None else dead_units([layer[:2] for layer in own], seen)
         found.append(
             Diagnostics(
                 observations=asked.shape[1],
@@ -131,17 +134,14 @@ def dead_units(layers: list[tuple[Tensor, Tensor]], x: Tensor) -> list[list[floa
 
     Args:
         layers: W [G, in, out] and b [G, 1, out] of a ReLU network, G being 1 or N.
-        x: [K, O].
+        x: what they are applied to, [N, K, in].
 
     Returns:
         Of every hidden layer a share per agent, or one if nothing up to there tells agents apart;
-        of the last layer, which has no ReLU, nothing; nor of a network that does not see single
-        observations.
+        of the last layer, which has no ReLU, nothing.
     """
-    if not layers or layers[0][0].shape[1] != x.shape[1]:
-        return [[] for _ in layers]
     shares: list[list[float]] = []
-    h = x.unsqueeze(0)
+    h = x[:1] if torch.equal(x, x[:1].expand_as(x)) else x
     for weight, bias in layers[:-1]:
         h = torch.relu(h @ weight + bias)
         shares.append((h == 0).all(1).double().mean(1).tolist())

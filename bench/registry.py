@@ -78,7 +78,18 @@ DISCRETE = ("specialisation", "synchronisation", "climbing", "penalty")
 SAMPLERS: Mapping[str, str] = {
     "uniform": "bench.replay.uniform:Uniform",
     "prioritized": "bench.replay.prioritized:Prioritized",
+    "hindsight": "bench.replay.hindsight:Hindsight",
+    "hindsight-prioritized": "bench.replay.hindsight:HindsightPrioritized",
+    "self-imitation": "bench.replay.imitation:SelfImitation",
 }
+
+CURRICULA: Mapping[str, str] = {
+    "radius": "bench.curricula.radius:Radius",
+    "reverse": "bench.curricula.starts:Reverse",
+    "agents": "bench.curricula.starts:Agents",
+}
+
+AUGMENTATION = "bench.replay.permutation:permute"
 
 LOOP = "bench.train:train"
 

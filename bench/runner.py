@@ -228,8 +228,10 @@ def find_device(name: str) -> torch.device:
 def _lock(path: Path) -> Iterator[None]:
     """Let one process train a run at a time; the kernel frees the lock of one that is killed.
 
-    Two can meet when a workflow was killed and started again while its jobs went on.  Where the
-    file system has no locks, both train.
+    Two can meet when a workflow was killed and started again while its jobs went on.
+
+    Raises:
+        WorldError: if the file system refuses, or has no locks: two would spoil each other's files.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -243,8 +245,9 @@ def _lock(path: Path) -> Iterator[None]:
             print(f"waiting: another process trains this run ({path})", file=sys.stderr)
             fcntl.flock(file, fcntl.LOCK_EX)
         except OSError as error:
-            # Two that train one run make the same record, and each is put in place whole.
-            print(f"no lock on {path}: {error.strerror}; going on without", file=sys.stderr)
+            raise WorldError(
+                f"cannot lock {path}: {error.strerror}; give --results on a file system with flock"
+            ) from error
         # Never removed: a process that waits on a removed file would not meet the next one.
         yield
 

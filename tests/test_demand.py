@@ -10,6 +10,7 @@ import torch
 
 from bench.config import RunConfig, load_methods, resolve
 from bench.demand import FLOPS, LIBRARIES_MB, memory_mb, minutes
+from bench.errors import RequestError
 from bench.fleet import Fleet
 from bench.records import read
 
@@ -32,7 +33,10 @@ def test_recorded_runs_would_have_fitted_and_not_by_far() -> None:
 @pytest.mark.parametrize("agents", [2, 4, 8])
 def test_there_is_room_for_all_that_training_holds(agents: int) -> None:
     for method in METHODS:
-        config = resolve({"method": method, "agents": agents})
+        try:
+            config = resolve({"method": method, "agents": agents})
+        except RequestError:  # too many agents for it
+            continue
         held = Fleet([config], torch.device("meta")).nbytes / 2**20
         assert held < memory_mb([config]) - LIBRARIES_MB, method
 

@@ -133,7 +133,7 @@ def test_transitions_are_of_episodes_of_random_actions() -> None:
 
 METHODS = [
     *("iql", "iddpg", "ps-maddpg", "hyper-iql", "hyper-maddpg-full", "hyper-maddpg-sparse"),
-    *("vdn", "qmix", "meta-ddpg", "meta-dqn", "ps-maddpg-gumbel"),
+    *("vdn", "qmix", "meta-ddpg", "meta-dqn", "ps-maddpg-gumbel", "deep-set-maddpg"),
 ]
 
 
@@ -174,11 +174,12 @@ def test_dead_units_by_hand() -> None:
     """Of four units one never wakes, one wakes for the second agent alone, and one at times."""
     weight = torch.tensor([[1.0, -1.0, 1.0, 1.0]]).expand(2, 1, 4)
     bias = torch.tensor([[[0.0, -1.0, -2.0, -0.75]], [[0.0, -1.0, 0.0, -0.75]]])
-    x = torch.tensor([[0.5], [1.0]])
+    x = torch.tensor([[0.5], [1.0]]).expand(2, 2, 1)
     last = torch.ones(2, 4, 1), torch.zeros(2, 1, 1)
     assert dead_units([(weight, bias), last], x) == [[0.5, 0.25], []]
     assert dead_units([(weight[:1], bias[:1]), last], x) == [[0.5], []]
-    assert dead_units([], x) == []
+    unlike = torch.stack([x[0], x[0] + 2])
+    assert dead_units([(weight[:1], bias[:1]), last], unlike) == [[0.5, 0.25], []]
 
 
 def other(name: str, **scheme_options: object) -> Fleet:

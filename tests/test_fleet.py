@@ -70,8 +70,8 @@ def test_replicas_of_any_reward_and_sampler_give_the_bytes_of_the_run_alone(meth
     [name for name in METHODS if name.endswith(("-joint", "-twin", "-gumbel"))]
     + ["meta-ddpg", "meta-dqn", "vdn", "qmix"],
 )
-def test_two_replicas_and_an_odd_batch_give_the_bytes_of_the_run_alone(method: str) -> None:
-    values: dict[str, Any] = {"agents": 3, "batch": 17, "episodes": 20, "evaluations": 2}
+def test_the_second_of_two_replicas_gives_the_bytes_of_the_run_alone(method: str) -> None:
+    values: dict[str, Any] = {"agents": 3, "episodes": 20, "evaluations": 2}
     configs = [tiny(method=method, seed=seed, **values) for seed in range(2)]
     fleet = train(configs, torch.device("cpu"))
     alone = train(configs[1:], torch.device("cpu"))
@@ -91,18 +91,30 @@ def test_a_mixed_fleet_goes_on_from_its_state() -> None:
         assert torch.equal(resumed.state()[name], tensor), name
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("agents", [2, 8])
+@pytest.mark.parametrize(
+    ("method", "agents"), [*((name, 2) for name in METHODS), *((name, 8) for name in METHODS[:5])]
+)
 def test_the_loop_never_looks_at_a_number(method: str, agents: int) -> None:
     """On torch's meta device there are none: an accelerator need not wait for the host."""
-    if method == "meta-dqn":
-        agents = min(agents, 5)
     run = Run(Fleet(mixed(method=method, agents=agents), torch.device("meta")), None, ())
     run.episodes()
     with FromTheHost() as sent:
         run.episodes()
         run.episodes()
     assert run._updates == 3 * 10 * 30 // 20
+    assert sent.dtypes == {torch.int64}, "more than the keys of random numbers"
+
+
+@pytest.mark.parametrize("method", ["deep-set-maddpg", "attention-maddpg", "exchangeable-maddpg"])
+@pytest.mark.parametrize("curriculum", ["radius", "reverse", "agents"])
+def test_nor_does_what_relabels_and_eases(method: str, curriculum: str) -> None:
+    samplers = ["hindsight", "hindsight-prioritized", "self-imitation", "uniform"]
+    settings = {"curriculum": curriculum, "augmentation": "permutation", "lr_end": 0.5}
+    configs = [tiny(method=method, sampler=name, **settings) for name in samplers]
+    run = Run(Fleet(configs, torch.device("meta")), None, ())
+    run.episodes()
+    with FromTheHost() as sent:
+        run.episodes()
     assert sent.dtypes == {torch.int64}, "more than the keys of random numbers"
 
 

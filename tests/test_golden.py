@@ -63,6 +63,20 @@ CASES: dict[str, dict[str, Any]] = {
         "reward": "mpe-dense",
     },
     "targets/fixed": {"task_options": {"targets": "fixed"}},
+    **{
+        f"deep-set-maddpg/{sampler}": {"method": "deep-set-maddpg", "sampler": sampler}
+        for sampler in ["hindsight", "hindsight-prioritized", "self-imitation"]
+    },
+    **{
+        f"{method}/hindsight": {"method": method, "sampler": "hindsight", "episodes": 20}
+        for method in ["deep-set-maddpg-twin", "attention-maddpg", "exchangeable-maddpg"]
+    },
+    **{
+        f"curriculum/{name}": {"curriculum": name, "curriculum_stages": 3, "curriculum_gate": 0.05}
+        for name in ["radius", "reverse", "agents"]
+    },
+    "augmentation/permutation": {"augmentation": "permutation"},
+    "rates/falling": {"lr_end": 0.1},
     "agents/8": {"agents": 8},
     "controllers/oracle": {"method": "oracle", "sampler": "uniform"},
     "controllers/random": {"method": "random", "sampler": "uniform"},

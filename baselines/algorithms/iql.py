@@ -40,7 +40,8 @@ class IQL(Learned):
         self._gamma = c.gamma
         scheme = make_scheme([spec.observation_size, *c.hidden, spec.action_size], spec.agents)
         values = scheme.init(random.fold("q"))
-        self._q = Learner(values, c.actor_lr, c.grad_clip, c.tau, scheme)
+        fall = c.lr_end, spec.updates
+        self._q = Learner(values, c.actor_lr, c.grad_clip, c.tau, scheme, fall)
         super().__init__(scheme, ("q", self._q))
 
     @torch.no_grad()

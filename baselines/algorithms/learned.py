@@ -32,7 +32,11 @@ class Learned:
 
     def _outputs(self, observation: Tensor) -> Tensor:
         """Apply the acting network without gradient: [R, E, N, O] -> [R, N, E, out]."""
-        return mlp(self._acting.layers(), observation.transpose(1, 2))
+        return mlp(self._acting.layers(), self.fed(observation.transpose(1, 2)))
+
+    def fed(self, observation: Tensor) -> Tensor:
+        """Return what the layers are applied to, here the observation: [R, N, B, O]."""
+        return observation
 
     def _learners(self) -> Mapping[str, Learner]:
         return {self._name: self._learner, **self._others}
@@ -52,7 +56,7 @@ class Learned:
         # On the way draws move on, and a mixing network learns: put back afterwards.
         kept = {name: tensor.clone() for name, tensor in self.state().items()}
         loss_gradient = functools.partial(self._loss_gradient, batch)
-        x = batch.observation.transpose(1, 2)
+        x = self.fed(batch.observation.transpose(1, 2))
         found = layer_gradients(self._learner.online, self.layers(), x, loss_gradient)
         self.load(kept)
         return found

@@ -30,11 +30,16 @@ def together(x: Tensor) -> Tensor:
     return x.flatten(2).unsqueeze(2)
 
 
+def fed_together(observation: Tensor) -> Tensor:
+    """Join what the agents see, agents first: [R, N, B, O] -> [R, 1, B, N O]."""
+    return together(observation.transpose(1, 2)).transpose(1, 2)
+
+
 def as_one(spec: Spec, actions: int) -> Spec:
     """Return the world as the one agent has it, whose actions are of this size."""
-    features = None if spec.features is None else spec.features.reshape(1, -1)
     seen = spec.agents * spec.observation_size
-    return replace(spec, agents=1, observation_size=seen, action_size=actions, features=features)
+    world = replace(spec, agents=1, observation_size=seen, action_size=actions)
+    return replace(world, entities=None)
 
 
 def of_one(batch: Batch, action: Tensor) -> Batch:
@@ -53,7 +58,7 @@ class MetaDDPG(ActorCritic):
 
     Args:
         spec: the world's sizes and the run's settings.
-        make_scheme: the actor's parameter scheme, for one agent.
+        make_scheme: the actor's parameter scheme, asked for one agent's network.
         random: source of the initial parameters.
 
     Raises:
@@ -76,6 +81,10 @@ class MetaDDPG(ActorCritic):
         """One step of DDPG."""
         return super().update(of_one(batch, together(batch.action)))
 
+    def fed(self, observation: Tensor) -> Tensor:
+        """Return what the one agent sees: [R, N, B, O] -> [R, 1, B, N O]."""
+        return fed_together(observation)
+
     def gradients(self, batch: Batch) -> tuple[Tensor, list[Tensor]]:
         """Differentiate the one actor's loss."""
         return super().gradients(of_one(batch, together(batch.action)))
@@ -86,7 +95,7 @@ class MetaDQN(IQL):
 
     Args:
         spec: the world's sizes and the run's settings.
-        make_scheme: the parameter scheme of the Q network, for one agent.
+        make_scheme: the Q network's parameter scheme, asked for one agent's network.
         random: source of the initial parameters.
 
     Raises:
@@ -111,6 +120,10 @@ class MetaDQN(IQL):
     def update(self, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
         """One step of double Q-learning."""
         return super().update(self._of_one(batch))
+
+    def fed(self, observation: Tensor) -> Tensor:
+        """Return what the one agent sees: [R, N, B, O] -> [R, 1, B, N O]."""
+        return fed_together(observation)
 
     def gradients(self, batch: Batch) -> tuple[Tensor, list[Tensor]]:
         """Differentiate the one Q network's loss."""

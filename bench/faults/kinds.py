@@ -6,7 +6,6 @@ import functools
 import os
 import random
 import signal
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -18,7 +17,7 @@ Kind = Callable[[Lab, random.Random], bool]
 
 def _signalled(lab: Lab, draw: random.Random, number: signal.Signals) -> bool:
     process = lab.start()
-    time.sleep(draw.uniform(0, lab.seconds))
+    process.join(draw.uniform(0, lab.seconds))
     if process.pid is not None and process.is_alive():
         os.kill(process.pid, number)
     return lab.wait(process) != 0
@@ -75,10 +74,10 @@ def checkpoint_damaged(lab: Lab, draw: random.Random) -> bool:
 def second_writer(lab: Lab, draw: random.Random) -> bool:
     """The same command twice at once, as after a resubmission; in half the cases one is killed."""
     first = lab.start()
-    time.sleep(draw.uniform(0, lab.seconds / 2))
+    first.join(draw.uniform(0, lab.seconds / 2))
     second = lab.start()
     if draw.random() < 0.5:
-        time.sleep(draw.uniform(0, lab.seconds / 2))
+        first.join(draw.uniform(0, lab.seconds / 2))
         first.kill()
     both = first.is_alive()
     lab.wait(first)

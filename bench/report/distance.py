@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.report.aggregate import Row
+from bench.report.aggregate import Row, counted
 from bench.report.formats import Table
 
 REWARD = "distance"
@@ -43,8 +43,7 @@ def distance(table: list[Row]) -> Table:
             "experiment": row.cell.experiment,
             "method": row.cell.config.method,
             "agents": row.cell.config.agents,
-            "runs": len(row.cell.outcomes),
-            "expected": row.cell.expected,
+            **counted([row.cell]),
             "return": _mean_return(row),
             "mean_distance": mean_distance(row),
             "successful_steps": row.mean,

@@ -55,9 +55,14 @@ def to_csv(table: Table, header: Sequence[str] = ()) -> str:
 
 
 def _harmless(value: Value) -> str:
-    """Write a value so that no spreadsheet takes a text for a formula: with an apostrophe."""
-    formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
-    return f"'{value}" if formula else _number(value)
+    """Write a value so that no spreadsheet takes a text for a formula: with an apostrophe.
+
+    Carriage returns, which would end a row, become spaces.
+    """
+    if not isinstance(value, str):
+        return _number(value)
+    formula = value.startswith(("=", "+", "-", "@", "\t", "\r"))
+    return ("'" if formula else "") + value.replace("\r", " ")
 
 
 def _number(value: Value) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench import stats
-from bench.report.aggregate import Row, Setting
+from bench.report.aggregate import Row, Setting, counted
 from bench.report.claims import load_rules
 from bench.report.curves import METHOD, panels
 from bench.report.diagnosed import identity
@@ -110,10 +110,11 @@ def cells(table: list[Row]) -> Table:
     `curve` is the letter of a row of :func:`contrasts`.  `first_success` and `learned_at` are
     medians over all runs, a run in which it never happens counting as infinite: empty if the median
     is.  `between` is the median over the `learned` runs.  Shares and `enrichment` are of the time
-    before a run has learned, over the `succeeded` runs.
+    before a run has learned, over the `succeeded` runs.  A cell without any run has an entry too,
+    which says so.
     """
     letters = curves(table)
-    entries: Table = []
+    entries: dict[Row, dict[str, Value]] = {}
     for row in table:
         found = courses(row)
         if found is None:
@@ -122,23 +123,41 @@ def cells(table: list[Row]) -> Table:
         buffer, batch = (found.before_learning(s)[succeeded] for s in (found.buffer, found.batch))
         rewarded = buffer > 0
         enrichment = batch[rewarded] / buffer[rewarded]
-        entries.append(
-            {
-                **identity(row),
-                "curve": letters.get(row),
-                "runs": len(found.outcomes),
-                "expected": row.cell.expected,
-                "succeeded": int(succeeded.sum()),
-                "learned": int(np.isfinite(found.learned).sum()),
-                "first_success": _median(found.first_success),
-                "learned_at": _median(found.learned),
-                "between": _median(found.between[np.isfinite(found.between)]),
-                "buffer_share": float(stats.iqm(buffer)) if len(buffer) else None,
-                "batch_share": float(stats.iqm(batch)) if len(batch) else None,
-                **interval("enrichment", stats.estimate([enrichment]) if len(enrichment) else None),
-            }
-        )
-    return entries
+        entries[row] = {
+            **head(row, letters, len(found.outcomes)),
+            "succeeded": int(succeeded.sum()),
+            "learned": int(np.isfinite(found.learned).sum()),
+            "first_success": _median(found.first_success),
+            "learned_at": _median(found.learned),
+            "between": _median(found.between[np.isfinite(found.between)]),
+            "buffer_share": float(stats.iqm(buffer)) if len(buffer) else None,
+            "batch_share": float(stats.iqm(batch)) if len(batch) else None,
+            **interval("enrichment", stats.estimate([enrichment]) if len(enrichment) else None),
+        }
+    return with_lost(table, entries, letters)
+
+
+def head(row: Row, letters: dict[Row, str], runs: int) -> dict[str, Value]:
+    """Return the columns that name a cell and count the runs behind its numbers."""
+    named = {**identity(row), "curve": letters.get(row)}
+    return {**named, **counted([row.cell]), "runs": runs}
+
+
+def with_lost(
+    table: list[Row], entries: dict[Row, dict[str, Value]], letters: dict[Row, str]
+) -> Table:
+    """Return the entries in the order of the table, and one for each cell without any run.
+
+    That has a head and is empty otherwise.  Without any entry there is no table.
+    """
+    empty = dict.fromkeys(next(iter(entries.values()), {}))
+    lost = {
+        row: {**empty, **head(row, letters, 0)}
+        for row in table
+        if entries and not row.cell.outcomes and not row.cell.reference
+    }
+    every = {**entries, **lost}
+    return [every[row] for row in table if row in every]
 
 
 def _median(values: Array) -> float | None:

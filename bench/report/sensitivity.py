@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bench.config import RunConfig
-from bench.report.aggregate import Row, world
+from bench.report.aggregate import Row, counted, world
 from bench.report.curves import FIGURE4, METHOD, letter
 from bench.report.formats import Table, Value, interval
 
@@ -94,8 +94,7 @@ def sensitivity(table: list[Row]) -> Table:
             "setting": change.setting,
             "value": change.value,
             "default": change.default,
-            "runs": len(change.row.cell.outcomes),
-            "expected": change.row.cell.expected,
+            **counted([change.row.cell]),
             **interval("iqm", change.row.score),
             **interval("normalised", change.row.normalised),
             "oracle": change.row.reference.oracle,

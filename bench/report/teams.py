@@ -14,9 +14,9 @@ from bench.records import Teamwork
 from bench.report.aggregate import Row
 from bench.report.claims import lazy_agents, load_rules
 from bench.report.diagnosed import identity
-from bench.report.formats import Table, interval
+from bench.report.formats import Table, Value, interval
 from bench.report.load import Outcome
-from bench.report.mechanism import contrasts, curves
+from bench.report.mechanism import contrasts, curves, head, with_lost
 from bench.stats import Array
 
 
@@ -31,10 +31,11 @@ def teamwork(table: list[Row]) -> Table:
     `idle`, `replaceable`, `lost` and `redirected` are averaged over the agents of a team; `lazy`
     counts agents.  `switches` are an agent's in an episode, and `moment` is the mean step, from 1,
     at which they happen, over the runs that have any; `_frozen` where team-mates do nothing.
-    `curve` is the letter of a row of :func:`bench.report.mechanism.contrasts`.
+    `curve` is the letter of a row of :func:`bench.report.mechanism.contrasts`.  A cell without any
+    run has an entry too, which says so.
     """
     line, letters = load_rules().thresholds.lazy, curves(table)
-    entries: Table = []
+    entries: dict[Row, dict[str, Value]] = {}
     for row in table:
         teams = measured(row)
         if not teams:
@@ -52,16 +53,10 @@ def teamwork(table: list[Row]) -> Table:
             "moment_frozen": _moments(frozen),
             "redirected": np.array([team.redirected for team in teams]).mean(axis=1),
         }
-        entry = {
-            **identity(row),
-            "curve": letters.get(row),
-            "runs": len(teams),
-            "expected": row.cell.expected,
-        }
+        entries[row] = head(row, letters, len(teams))
         for name, values in quantities.items():
-            entry |= interval(name, stats.estimate([values]) if len(values) else None)
-        entries.append(entry)
-    return entries
+            entries[row] |= interval(name, stats.estimate([values]) if len(values) else None)
+    return with_lost(table, entries, letters)
 
 
 def _moments(switches: Array) -> Array:

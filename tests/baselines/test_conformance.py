@@ -6,10 +6,12 @@ import itertools
 from typing import Any
 
 import pytest
+import torch
 from compositions import ALGORITHMS, GENERATORS, MORE_ALGORITHMS, STABILISERS
 
 from bench.config import MethodEntry, load_methods
 from bench.conformance import examine
+from bench.conformance.method import batch_of, build, spec_of
 
 HYPERNET = "baselines.hypernet.scheme:Hypernet"
 CONDITIONINGS = ["learned", "orthogonal", "one-hot", "features"]
@@ -63,6 +65,16 @@ def test_generators_under_every_algorithm_and_stabiliser(
 @pytest.mark.parametrize("algorithm", MORE_ALGORITHMS)
 def test_a_hypernetwork_under_every_other_algorithm(algorithm: str) -> None:
     assert not failures(entry(algorithm, target="all", replay=2, replay_every=1))
+
+
+@pytest.mark.parametrize("algorithm", [*ALGORITHMS, *MORE_ALGORITHMS])
+def test_an_algorithm_tells_what_remembers_it_of_the_mean_reward(algorithm: str) -> None:
+    method = entry(algorithm, target="all", replay=2, replay_every=1)
+    spec = spec_of(method)
+    learner, batch = build(method, spec), batch_of(spec)
+    learner.update(batch)
+    (score,) = (v for name, v in learner.state().items() if name.endswith("memory.score"))
+    assert torch.allclose(score.amax(1), batch.reward.mean((1, 2)))
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ import torch
 from synthetic import CONTROLLERS, Small, build_all
 from test_paper import query
 
+from bench import records
 from bench.records import Training
 from bench.report import (
     discovery,
@@ -218,6 +219,16 @@ def test_a_panel_says_whether_runs_or_rewards_are_lacking(course):
         {("a", 2): {"A": barren, "B": barren}, ("b", 2): {"A": empty, "B": empty}}
     )
     assert {"nothing rewarded", "no runs"} <= set(texts(figure))
+
+
+def test_a_cell_without_runs_is_counted(course):
+    lost = with_outcomes(course, [])
+    for build in (mechanism.cells, teams.teamwork):
+        entries = build([course, lost])
+        assert [entry["runs"] for entry in entries] == [3, 0]
+        assert [entry["expected"] for entry in entries] == [5, 5]
+        assert entries[0].keys() == entries[1].keys()
+        assert build([lost]) == []
 
 
 # -- discovery -------------------------------------------------------------------------------------
@@ -469,7 +480,7 @@ def test_records_from_before_have_a_paper_without_it(tmp_path):
     for path in synthetic.write_records(grid, tmp_path).values():
         old = json.loads(path.read_text()) | {"teamwork": None}
         old["training"]["mean"] = {}
-        path.write_text(json.dumps(old))
+        path.write_text(records.sealed(old))
     out = tmp_path / "small"
     built = build_all(load(grid, tmp_path), out)
     assert not {f"figures/{name}.svg" for name in (*LABELS, "distance", "sensitivity")} & {*built}
