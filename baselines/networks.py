@@ -6,11 +6,12 @@ Shapes: R replicas, G 1 or N, N agents, B rows of a batch, P parameters.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
+from baselines.mlp import mlp
 from bench.interfaces import Memory, ParameterScheme, Settle, Weights
 from bench.random import Random
 
@@ -71,6 +72,30 @@ class Parameters:
             output, views, gradient, allow_unused=True, materialize_grads=True
         )
         return self._join(found)
+
+
+def layer_gradients(
+    parameters: Parameters, layers: Weights, x: Tensor, loss_gradient: Callable[[Tensor], Tensor]
+) -> tuple[Tensor, list[Tensor]]:
+    """Differentiate a loss by a network's parameters, and by the layers that are made of them.
+
+    Args:
+        parameters: what the layers are made of.
+        layers: the network.
+        x: [R, N, B, in]; it may depend on the parameters, too.
+        loss_gradient: the loss's gradient by the network's output, as a function of that.
+
+    Returns:
+        [R, G, P / G], and each layer's [R, G, in, out].
+    """
+    output = mlp(layers, x)
+    gradient = loss_gradient(output.detach())
+    # On their own, as they may have been made without a graph, or by one that clips.
+    weights = [weight.detach().requires_grad_() for weight, _ in layers]
+    biases = (bias.detach() for _, bias in layers)
+    alone = mlp(list(zip(weights, biases, strict=True)), x.detach())
+    by_layer = torch.autograd.grad(alone, weights, gradient)
+    return parameters.gradient(output, gradient), list(by_layer)
 
 
 class Acting:

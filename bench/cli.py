@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 import yaml
 
+from bench import registry
 from bench.arguments import parser
 from bench.config import RunConfig, load_methods, resolve
 from bench.errors import RequestError, WorldError, nearest
@@ -234,7 +235,7 @@ def _methods(options: argparse.Namespace) -> None:
     if options.out:
         from bench.costs.output import write
 
-        for path in write(rows, options.out):
+        for path in write(rows, {"agents": sizes[0], "hidden": sizes[1]}, options.out):
             print(path, file=sys.stderr)
     if options.growth:
         from bench.costs.growth import slopes
@@ -248,8 +249,6 @@ def _rounded(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _tasks(options: argparse.Namespace) -> None:
-    from bench import registry
-
     rows = []
     for name, path in registry.TASKS.items():
         row = {"task": name, "rewards": ", ".join(registry.REWARDS[name])}

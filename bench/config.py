@@ -208,6 +208,11 @@ class MethodEntry(Strict):
     settings: dict[str, Any] = {}
     """RunConfig values tuned for this method."""
 
+    @property
+    def wants_features(self) -> bool:
+        """Whether its scheme is conditioned on features of the agents' roles."""
+        return self.scheme_options.get("conditioning") == "features"
+
 
 def validate(model: type[ModelT], values: Any, where: str) -> ModelT:
     """Build ``model`` from plain values.
@@ -341,6 +346,11 @@ def resolve(*layers: Mapping[str, Any], where: str = "request") -> RunConfig:
         check_options(entry, config.agents, moves)
     except RequestError as error:
         raise RequestError(f"{where}: method '{name}': {error}") from error
+    if entry.wants_features and family in registry.TASK_OPTIONS and family not in registry.FEATURED:
+        raise RequestError(
+            f"{where}: method '{name}' is conditioned on features of the agents' roles, which task "
+            f"'{config.task}' does not give; choose task {' or '.join(registry.FEATURED)}"
+        )
     if config.sampler not in entry.samplers:
         raise RequestError(
             f"{where}: method '{name}' does not support sampler '{config.sampler}'; "
@@ -366,12 +376,11 @@ def check_options(entry: MethodEntry, agents: int, moves: int | None) -> None:
     Raises:
         RequestError: naming the first wrong option, or saying why the world is refused.
     """
-    if entry.scheme and (model := registry.options_model(entry.scheme)) is not None:
-        validate(model, entry.scheme_options, "scheme_options")
-    if (model := registry.options_model(entry.algorithm)) is not None:
-        options = validate(model, entry.algorithm_options, "algorithm_options")
-        if moves is not None and hasattr(options, "check_world"):
-            options.check_world(agents, moves)
+    for part, path in (("scheme", entry.scheme), ("algorithm", entry.algorithm)):
+        if path and (model := registry.options_model(path)) is not None:
+            options = validate(model, getattr(entry, f"{part}_options"), f"{part}_options")
+            if moves is not None and hasattr(options, "check_world"):
+                options.check_world(agents, moves)
 
 
 def behaviour(config: RunConfig) -> dict[str, str]:

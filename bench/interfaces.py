@@ -191,7 +191,25 @@ class Layered(Protocol):
     """The parameter scheme of the acting network, whose parameters are the policy."""
 
     def layers(self) -> Weights:
-        """Return the layers of the acting network."""
+        """Return the layers of the acting network: ReLUs between them, none after the last."""
+        ...
+
+
+@runtime_checkable
+class Graded(Protocol):
+    """What an algorithm with layers may have besides: what they see, and the gradients they get."""
+
+    def fed(self, observation: Tensor) -> Tensor:
+        """Return what the layers are applied to: [R, N, B, O] -> [R, N or 1, B, in]."""
+        ...
+
+    def gradients(self, batch: Batch) -> tuple[Tensor, Sequence[Tensor]]:
+        """Differentiate the acting network's loss on a batch, and change nothing.
+
+        Returns:
+            The gradient by all that is trained of it, [R, ...], and that by each layer's W, of its
+            shape; neither clipped.
+        """
         ...
 
 

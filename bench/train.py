@@ -313,7 +313,8 @@ class Run:
         random = fleet.random.fold("assessment")
         final = {name: tensor.clone() for name, tensor in fleet.algorithm.policy.items()}
         last = self._evaluate(random, config.absolute_episodes)
-        diagnostics = diagnose(fleet.task, fleet.spec, fleet.algorithm) if final else None
+        parts = fleet.task, fleet.spec, fleet.algorithm, fleet.reward
+        diagnostics = diagnose(*parts) if final else None
         teams = None
         if isinstance(fleet.task, CoopNav):
             teams = teamwork(fleet.task, fleet.algorithm, random.fold("teamwork"))

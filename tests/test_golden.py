@@ -34,7 +34,10 @@ CASES: dict[str, dict[str, Any]] = {
         # Short, and at a seed where another rounding tips no target's cover over the edge.
         f"{method}/uniform": {"method": method, "sampler": "uniform", "episodes": 20, "seed": 1}
         for method in load_methods()
-        if method.startswith(("hyper-maddpg-", "joined-", "wide-"))
+        if (
+            method.startswith(("hyper-maddpg-", "joined-", "wide-"))
+            and method != "hyper-maddpg-roles"
+        )
         or method.endswith(("-joint", "-twin", "-gumbel"))
         or method in ("meta-ddpg", "meta-dqn", "vdn", "qmix")
     },
@@ -45,6 +48,11 @@ CASES: dict[str, dict[str, Any]] = {
     "task/defaults": {},
     "task/roles": {"task": "roles", "agents": 4},
     "task/roles-held-out": {"task": "roles", "task_options": {"split": "held-out"}},
+    "task/roles-features": {"task": "roles", "method": "hyper-maddpg-roles", "episodes": 20},
+    **{
+        f"task/specialisation-{method}": {"task": "specialisation", "method": method, "agents": 4}
+        for method in ["hyper-iql-orthogonal", "id-iql", "shared-iql"]
+    },
     "task/specialisation": {"task": "specialisation", "method": "iql", "agents": 4},
     "task/synchronisation": {"task": "synchronisation", "method": "iql", "reward": "team"},
     "task/climbing": {"task": "climbing", "method": "iql", "steps_per_update": 2},

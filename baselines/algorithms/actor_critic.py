@@ -101,12 +101,10 @@ class ActorCritic(Learned):
         actors, critics = (listed if wanted else batch for wanted in self._sorted)
         return actors, critics
 
-    def _outputs(self, observation: Tensor) -> Tensor:
-        """Apply the acting network without gradient: [R, E, N, O] -> [R, N, E, out]."""
-        seen = observation.transpose(1, 2)
-        if self._sorted[0]:
-            seen = nearest_first(seen, self._entities)
-        return mlp(self._acting.layers(), self._fed(self._actor.online.views, seen))
+    def fed(self, observation: Tensor) -> Tensor:
+        """Return what the actors' layers are applied to: [R, N, B, O] -> [R, N, B, in]."""
+        seen = nearest_first(observation, self._entities) if self._sorted[0] else observation
+        return self._fed(self._actor.online.views, seen)
 
     def _fed(self, parameters: Mapping[str, Tensor], seen: Tensor) -> Tensor:
         """Return what the actors' network is fed: [R, N, B, O] -> [R, N, B, in]."""
@@ -129,13 +127,22 @@ class ActorCritic(Learned):
         """
         fed = self._fed(self._actor.online.views, by_actors.transpose(1, 2))
         outputs = mlp(self.layers(), fed)
+        return self._actor.descend(outputs, self._output_gradient(batch, stored, outputs))
+
+    @torch.no_grad()
+    def _output_gradient(self, batch: Batch, stored: Tensor, outputs: Tensor) -> Tensor:
         B, A = outputs.shape[2:]
-        with torch.no_grad():
-            action, needed = self._actions.draw(outputs)
-            slope = self._critics.slope(batch, stored, action)
-            gradient = self._actions.pull_back(slope, needed).mul_(-1 / B)
-            gradient.add_(outputs, alpha=2 * self._penalty / (B * A))
-        return self._actor.descend(outputs, gradient)
+        action, needed = self._actions.draw(outputs)
+        slope = self._critics.slope(batch, stored, action)
+        gradient = self._actions.pull_back(slope, needed).mul_(-1 / B)
+        return gradient.add_(outputs, alpha=2 * self._penalty / (B * A))
+
+    def _loss_gradient(self, batch: Batch, outputs: Tensor) -> Tensor:
+        """Differentiate the actors' loss by their outputs: [R, N, B, A]."""
+        _, by_critics = self._views(batch)
+        action = batch.action.transpose(1, 2)
+        stored = self._critics.see(by_critics.observation.transpose(1, 2), action)
+        return self._output_gradient(by_critics, stored, outputs)
 
     def state(self) -> Mapping[str, Tensor]:
         """Return networks, targets and moments of actors and critics, and what draws depend on."""
