@@ -142,7 +142,7 @@ def _backward(
     gradients: list[Tensor | None] = [None] * len(wanted)
     R, N = gradient.shape[:2]
     groups = weights[-1].shape[1]
-    g = _matrices(gradient.mT.contiguous(), groups)
+    g = _matrices(gradient.mT, groups).contiguous()
     for layer in reversed(range(len(weights))):
         weight, shape, x = weights[layer], bias_shapes[layer], inputs[layer]
         if weight.shape[1] != groups:

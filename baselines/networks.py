@@ -6,11 +6,12 @@ Shapes: R replicas, G 1 or N, N agents, B rows of a batch, P parameters.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
+from baselines.mlp import mlp
 from bench.interfaces import Memory, ParameterScheme, Settle, Weights
 from bench.random import Random
 
@@ -73,6 +74,30 @@ class Parameters:
         return self._join(found)
 
 
+def layer_gradients(
+    parameters: Parameters, layers: Weights, x: Tensor, loss_gradient: Callable[[Tensor], Tensor]
+) -> tuple[Tensor, list[Tensor]]:
+    """Differentiate a loss by a network's parameters, and by the layers that are made of them.
+
+    Args:
+        parameters: what the layers are made of.
+        layers: the network.
+        x: [R, N, B, in]; it may depend on the parameters, too.
+        loss_gradient: the loss's gradient by the network's output, as a function of that.
+
+    Returns:
+        [R, G, P / G], and each layer's [R, G, in, out].
+    """
+    output = mlp(layers, x)
+    gradient = loss_gradient(output.detach())
+    # On their own, as they may have been made without a graph, or by one that clips.
+    weights = [weight.detach().requires_grad_() for weight, _ in layers]
+    biases = (bias.detach() for _, bias in layers)
+    alone = mlp(list(zip(weights, biases, strict=True)), x.detach())
+    by_layer = torch.autograd.grad(alone, weights, gradient)
+    return parameters.gradient(output, gradient), list(by_layer)
+
+
 class Acting:
     """A network's layers for acting, generated once for as long as its parameters are the same.
 
@@ -110,6 +135,7 @@ class Learner:
         clip: largest gradient norm per replica, and per agent where the agents share nothing.
         tau: Polyak rate: target <- (1 - tau) target + tau online.
         scheme: whose parameters these are, if it may have a say in their training.
+        fall: to what share the learning rate falls, linearly, and over how many steps.
     """
 
     def __init__(
@@ -119,13 +145,14 @@ class Learner:
         clip: float,
         tau: float,
         scheme: ParameterScheme | None = None,
+        fall: tuple[float, int] = (1.0, 1),
     ) -> None:
         self.online = Parameters(values)
         self._settle: Settle | None = getattr(scheme, "settle", None)
         remember = getattr(scheme, "memory", None)
         self._memory: Memory | None = remember(values) if remember else None
         self.target_flat, self.target = self.online.target()
-        self._lr, self._clip, self._tau = lr, clip, tau
+        self._lr, self._clip, self._tau, self._fall = lr, clip, tau, fall
         self._mean = torch.zeros_like(self.online.flat)
         self._square = torch.zeros_like(self.online.flat)
         # On an accelerator a tensor, so that a captured update counts on.
@@ -154,10 +181,14 @@ class Learner:
         self._square.mul_(BETA_2).addcmul_(gradient, gradient, value=1 - BETA_2)
         scale = (1 - BETA_2**self._steps) ** 0.5
         root = self._square.sqrt().add_(EPSILON * scale)
-        step = self._lr * scale / (1 - BETA_1**self._steps)
+        lr: float | Tensor = self._lr
+        left, steps = self._fall
+        if left < 1:
+            lr = lr * (1 - (1 - left) * self._steps / steps)
+        step = lr * scale / (1 - BETA_1**self._steps)
         self.online.flat.addcdiv_(self._mean * -step, root)
         if self._settle is not None:
-            self._settle(self.online.views, self._lr)
+            self._settle(self.online.views, float(lr))
         return torch.linalg.vector_norm(norm, dim=(1, 2))
 
     def hear(self, score: Tensor) -> None:

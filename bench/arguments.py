@@ -73,6 +73,9 @@ def parser() -> Parser:
         command.add_argument(
             "--episodes", type=int, default=320 if name == "evaluate" else 6, help="greedy episodes"
         )
+        command.add_argument(
+            "--agents", type=int, help="act with another number of agents than in training"
+        )
         text = "another option of the task than in training, e.g. split=held-out; repeatable"
         _add_task_option(command, text)
     commands.choices["evaluate"].add_argument("--json", action="store_true", help="print JSON")

@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 import yaml
 
+from bench import registry
 from bench.arguments import parser
 from bench.config import RunConfig, load_methods, resolve
 from bench.errors import RequestError, WorldError, nearest
@@ -166,6 +167,8 @@ def _plain(text: str) -> Any:
 
 
 def _check_acting(options: argparse.Namespace) -> None:
+    if options.agents is not None and options.agents < 1:
+        raise RequestError(f"--agents {options.agents}: must be at least 1")
     if options.seed < 0:
         raise RequestError(f"--seed {options.seed}: must be 0 or more")
     if options.episodes < 1:
@@ -179,7 +182,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     from bench.random import Random
 
     path = find_policy(options.policy)
-    config, task, algorithm = load_policy(path, options.which, _task_options(options))
+    task_options = _task_options(options)
+    config, task, algorithm = load_policy(path, options.which, task_options, options.agents)
     random = Random.from_seeds([options.seed]).fold("re-evaluation")
     raw = evaluate(task, algorithm, random, options.episodes)
     means = {name: float(values.mean()) for name, values in sorted(raw.items())}
@@ -198,7 +202,8 @@ def _watch(options: argparse.Namespace) -> None:
     from bench.watch import watch
 
     path = find_policy(options.policy)
-    _, task, algorithm = load_policy(path, options.which, _task_options(options))
+    task_options = _task_options(options)
+    _, task, algorithm = load_policy(path, options.which, task_options, options.agents)
     random = Random.from_seeds([options.seed]).fold("watch")
     out = options.out or path.with_suffix("")
     for written in watch(task, algorithm.act, random, out, options.episodes):
@@ -230,7 +235,7 @@ def _methods(options: argparse.Namespace) -> None:
     if options.out:
         from bench.costs.output import write
 
-        for path in write(rows, options.out):
+        for path in write(rows, {"agents": sizes[0], "hidden": sizes[1]}, options.out):
             print(path, file=sys.stderr)
     if options.growth:
         from bench.costs.growth import slopes
@@ -244,8 +249,6 @@ def _rounded(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _tasks(options: argparse.Namespace) -> None:
-    from bench import registry
-
     rows = []
     for name, path in registry.TASKS.items():
         row = {"task": name, "rewards": ", ".join(registry.REWARDS[name])}
@@ -342,14 +345,20 @@ def _print_table(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
         print("  ".join(padded).rstrip())
 
 
+SHOWN = 12
+"""Runs left out that a report names on the screen."""
+
+
 def _report(options: argparse.Namespace) -> None:
     import importlib
 
     from bench.report.load import load
 
     results = load(options.grid, options.results)
-    for problem in results.problems:
+    for problem in results.problems[:SHOWN]:
         print(f"hypercoop: {problem}", file=sys.stderr)
+    if len(results.problems) > SHOWN:
+        print(f"hypercoop: {results.notice()}; all in tables/problems.csv", file=sys.stderr)
     module = importlib.import_module(f"bench.report.{options.command}")
     for path in module.build(results, options.results / results.grid.name):
         print(path)

@@ -15,7 +15,7 @@ import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -70,6 +70,16 @@ class RunConfig(Strict):
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Seed of the run; every random number is a pure function of it."""
 
+    curriculum: Name = "none"
+    """What makes training easier at first, each stage being left once it succeeds; evaluation is
+    always of the task itself."""
+    curriculum_stages: Positive = 40
+    """Stages of a curriculum before the task itself."""
+    curriculum_gate: Fraction = 0.2
+    """Share of a group of episodes' steps that must be rewarded for the next stage to begin."""
+    augmentation: Literal["none", "permutation"] = "none"
+    """`permutation` lists agents and targets of every sampled transition in a random order."""
+
     episodes: Positive = 30_000
     """Training episodes; a multiple of `parallel`."""
     parallel: Positive = 100
@@ -87,6 +97,8 @@ class RunConfig(Strict):
     """Adam learning rate of the actor (of the Q network for value-based methods)."""
     critic_lr: Rate = 3e-3
     """Adam learning rate of the critic."""
+    lr_end: Fraction = 1.0
+    """Share of the learning rates that is left at the end of training; they fall linearly."""
     gamma: Fraction = 0.95
     """Discount per step."""
     tau: Annotated[float, Field(gt=0, le=1)] = 0.01
@@ -108,6 +120,16 @@ class RunConfig(Strict):
     """Prioritized replay: exponent of the priority."""
     per_beta: Fraction = 0.4
     """Prioritized replay: exponent of the importance weight at the start, rising to 1."""
+
+    hindsight_share: Fraction = 0.5
+    """Hindsight: share of the transitions that get another goal."""
+    hindsight_next: Fraction = 0.2
+    """Hindsight: share of those whose goal is what the transition reached itself; for the others
+    it is what any later state of the episode reached."""
+    hindsight_jitter: Noise = 0.05
+    """Hindsight: largest error of each number of a goal; keep it below radius / sqrt(2)."""
+    imitation_share: Fraction = 0.25
+    """Self-imitation: share of the transitions drawn from episodes that were rewarded."""
 
     evaluations: Annotated[int, Field(ge=2)] = 31
     """Evaluation points, the first before training and the last after it, evenly spaced."""
@@ -132,6 +154,8 @@ class RunConfig(Strict):
         if family in registry.REWARDS:
             registry.look_up(registry.REWARDS[family], f"reward of {family}", self.reward)
         registry.look_up(registry.SAMPLERS, "sampler", self.sampler)
+        if self.curriculum != "none":
+            registry.look_up(registry.CURRICULA, "curriculum", self.curriculum)
         return self
 
     @property
@@ -149,7 +173,17 @@ class RunConfig(Strict):
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
-ADDED_LATER: Mapping[str, Any] = {}
+ADDED_LATER: Mapping[str, Any] = {
+    "curriculum": "none",
+    "curriculum_stages": 40,
+    "curriculum_gate": 0.2,
+    "augmentation": "none",
+    "lr_end": 1.0,
+    "hindsight_share": 0.5,
+    "hindsight_next": 0.2,
+    "hindsight_jitter": 0.05,
+    "imitation_share": 0.25,
+}
 """Fields added after the first records were made, with the value, also their default, that means
 what was done before: at that value they are not hashed, so that old records stay good."""
 
@@ -169,10 +203,15 @@ class MethodEntry(Strict):
     """Keyword options of the scheme."""
     actions: str = "continuous"
     """Action space that the method acts in: continuous or discrete."""
-    samplers: list[str] = ["uniform", "prioritized"]
+    samplers: list[str] = list(registry.SAMPLERS)
     """Samplers that the method supports; a grid that asks for another is refused."""
     settings: dict[str, Any] = {}
     """RunConfig values tuned for this method."""
+
+    @property
+    def wants_features(self) -> bool:
+        """Whether its scheme is conditioned on features of the agents' roles."""
+        return self.scheme_options.get("conditioning") == "features"
 
 
 def validate(model: type[ModelT], values: Any, where: str) -> ModelT:
@@ -307,6 +346,11 @@ def resolve(*layers: Mapping[str, Any], where: str = "request") -> RunConfig:
         check_options(entry, config.agents, moves)
     except RequestError as error:
         raise RequestError(f"{where}: method '{name}': {error}") from error
+    if entry.wants_features and family in registry.TASK_OPTIONS and family not in registry.FEATURED:
+        raise RequestError(
+            f"{where}: method '{name}' is conditioned on features of the agents' roles, which task "
+            f"'{config.task}' does not give; choose task {' or '.join(registry.FEATURED)}"
+        )
     if config.sampler not in entry.samplers:
         raise RequestError(
             f"{where}: method '{name}' does not support sampler '{config.sampler}'; "
@@ -332,12 +376,11 @@ def check_options(entry: MethodEntry, agents: int, moves: int | None) -> None:
     Raises:
         RequestError: naming the first wrong option, or saying why the world is refused.
     """
-    if entry.scheme and (model := registry.options_model(entry.scheme)) is not None:
-        validate(model, entry.scheme_options, "scheme_options")
-    if (model := registry.options_model(entry.algorithm)) is not None:
-        options = validate(model, entry.algorithm_options, "algorithm_options")
-        if moves is not None and hasattr(options, "check_world"):
-            options.check_world(agents, moves)
+    for part, path in (("scheme", entry.scheme), ("algorithm", entry.algorithm)):
+        if path and (model := registry.options_model(path)) is not None:
+            options = validate(model, getattr(entry, f"{part}_options"), f"{part}_options")
+            if moves is not None and hasattr(options, "check_world"):
+                options.check_world(agents, moves)
 
 
 def behaviour(config: RunConfig) -> dict[str, str]:
@@ -356,6 +399,11 @@ def behaviour(config: RunConfig) -> dict[str, str]:
     }
     if entry.scheme:
         parts["scheme"] = (entry.scheme, entry.scheme_options)
+    if config.curriculum != "none":
+        path = registry.look_up(registry.CURRICULA, "curriculum", config.curriculum)
+        parts["curriculum"] = (path, {})
+    if config.augmentation != "none":
+        parts["augmentation"] = (registry.AUGMENTATION, {})
     return {
         part: f"{path}@{registry.version(path)}"
         + (f" {json.dumps(options, sort_keys=True)}" if options else "")

@@ -18,10 +18,24 @@ from torch.utils.flop_counter import FlopCounterMode
 from bench import registry
 from bench.config import FREE, MethodEntry, RunConfig, method_entry
 from bench.errors import RequestError
-from bench.interfaces import Algorithm, Batch, Sampler, SchemeFactory, Spec, Task
+from bench.interfaces import (
+    Algorithm,
+    Batch,
+    Curriculum,
+    Exchangeable,
+    GoalTask,
+    Listening,
+    Relabelling,
+    Sampler,
+    SchemeFactory,
+    Spec,
+    Task,
+    Transitions,
+)
 from bench.random import Random
 from bench.records import Cost
 from bench.replay.mixed import Mixed
+from bench.replay.permutation import permute
 from bench.replay.storage import Replay
 from bench.tasks import make_task
 
@@ -64,6 +78,8 @@ def make_spec(config: RunConfig, task: Task, replicas: int, device: torch.device
         discrete=task.discrete,
         device=device,
         features=getattr(task, "features", None),
+        updates=config.episodes * task.horizon // config.steps_per_update,
+        entities=getattr(task, "entities", None),
     )
 
 
@@ -75,6 +91,13 @@ def _slices(values: Sequence[str]) -> list[tuple[str, slice]]:
         slices.append((value, slice(start, start + count)))
         start += count
     return slices
+
+
+def _reward(tasks: Sequence[tuple[slice, Task]], state: Tensor, next_state: Tensor) -> Tensor:
+    """Reward each part of the replicas by its own task."""
+    if len(tasks) == 1:
+        return tasks[0][1].reward(state, next_state)
+    return torch.cat([task.reward(state[p], next_state[p]) for p, task in tasks])
 
 
 class Fleet:
@@ -100,6 +123,7 @@ class Fleet:
         self._tasks = [(part, make_task(configs[part.start], entry.actions)) for _, part in rewards]
         self.task: Task = self._tasks[0][1]
         """The task, its reward being that of the first replica."""
+        self._trained = self._tasks
         self.spec = make_spec(config, self.task, R, device)
         self.algorithm = build_algorithm(entry, self.spec, self.random.fold("initialise"))
         if not self.algorithm.trains:
@@ -115,17 +139,66 @@ class Fleet:
             device,
             terminates=self.task.terminated(probe) is not None,
         )
-        samplers = []
+        samplers: list[tuple[slice, Sampler]] = []
         for name, part in _slices([c.sampler for c in configs]):
             build = registry.load(registry.look_up(registry.SAMPLERS, "sampler", name))
             samplers.append((part, build(self.replay, config, part)))
+            if isinstance(samplers[-1][1], Relabelling) and not isinstance(self.task, GoalTask):
+                raise RequestError(f"sampler '{name}': task '{config.task}' has no goals to change")
         self.sampler: Sampler = samplers[0][1] if len(samplers) == 1 else Mixed(samplers)
+        self._relabelling = [
+            (part, sampler) for part, sampler in samplers if isinstance(sampler, Relabelling)
+        ]
+        self._listening = [
+            (part, sampler) for part, sampler in samplers if isinstance(sampler, Listening)
+        ]
+        exchangeable = isinstance(self.task, Exchangeable) and self.task.exchangeable
+        if config.augmentation != "none" and not exchangeable:
+            raise RequestError(
+                f"augmentation = {config.augmentation}: task '{config.task}' has agents that differ"
+            )
+        self.curriculum: Curriculum | None = None
+        if config.curriculum != "none":
+            path = registry.look_up(registry.CURRICULA, "curriculum", config.curriculum)
+            self.curriculum = registry.load(path)(config, R, device)
+            assert self.curriculum is not None
+            self._trained = [(p, self.curriculum.rewarding(t, p)) for p, t in self._tasks]
+
+    def start(self, random: Random) -> Tensor:
+        """Draw what E training episodes start from: [R, E, S]."""
+        state = self.task.reset(random, self.config.parallel)
+        return state if self.curriculum is None else self.curriculum.start(self.task, state)
+
+    def relabel(self, random: Random, indices: Tensor) -> Transitions | tuple[()]:
+        """Return the transitions at indices [R, B] changed, as asked; () where nothing changes."""
+        if not self._relabelling and self.config.augmentation == "none":
+            return ()
+        drawn = self.replay.transitions(indices)
+        for part, sampler in self._relabelling:
+            assert isinstance(self.task, GoalTask)
+            state, action, following = drawn
+            own = state[part], action[part], following[part]
+            changed = sampler.relabel(self.task, random.part(part), indices[part], own)
+            for whole, new in zip(drawn, changed, strict=True):
+                whole[part] = new
+        if isinstance(self.task, Exchangeable) and self.config.augmentation == "permutation":
+            return permute(self.task, random.fold("permutation"), drawn)
+        return drawn
+
+    def ended(self, reward: Tensor) -> None:
+        """Tell who listens of the team's rewards [R, E, T] in the episodes that have ended."""
+        for part, sampler in self._listening:
+            sampler.ended(self.replay.running_slots, reward[part])
+        if self.curriculum is not None:
+            self.curriculum.ended(reward)
 
     def reward(self, state: Tensor, next_state: Tensor) -> Tensor:
         """Reward every replica's transitions as its own run does: [R, ..., N]."""
-        if len(self._tasks) == 1:
-            return self.task.reward(state, next_state)
-        return torch.cat([task.reward(state[p], next_state[p]) for p, task in self._tasks])
+        return _reward(self._tasks, state, next_state)
+
+    def training_reward(self, state: Tensor, next_state: Tensor) -> Tensor:
+        """Reward them as training does, at the curriculum's stage: [R, ..., N]."""
+        return _reward(self._trained, state, next_state)
 
     def cost(self) -> Cost:
         """Count parameters, and the FLOPs of one update."""
@@ -200,6 +273,7 @@ class Fleet:
             "algorithm": self.algorithm.state(),
             "replay": self.replay.state(),
             "sampler": self.sampler.state(),
+            "curriculum": {} if self.curriculum is None else self.curriculum.state(),
         }
         return {f"{part}/{k}": v for part, tensors in parts.items() for k, v in tensors.items()}
 
@@ -214,3 +288,5 @@ class Fleet:
         self.algorithm.load(part("algorithm"))
         self.replay.load(part("replay"))
         self.sampler.load(part("sampler"))
+        if self.curriculum is not None:
+            self.curriculum.load(part("curriculum"))

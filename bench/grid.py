@@ -15,12 +15,15 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from bench import registry
 from bench.config import (
     Name,
     Positive,
     RunConfig,
     Strict,
     behaviour,
+    load_methods,
+    method_entry,
     read_yaml,
     resolve,
     validate,
@@ -187,7 +190,19 @@ def _cells(grid: Grid, name: str, experiment: Experiment) -> Iterator[Run]:
         if matches:
             continue
         config = resolve(grid.defaults, experiment.settings, axis_values, changes, where=where)
+        _refuse_actions(config, where)
         yield Run(f"{name}.{variant}" if variant else name, config)
     for number, exclusion in enumerate(experiment.exclude):
         if number not in used:
             raise RequestError(f"{where}: no cell matches the exclusion {exclusion.where}")
+
+
+def _refuse_actions(config: RunConfig, where: str) -> None:
+    """Refuse a method whose actions the task has not, before anything is built."""
+    needed = registry.family(config.task) in registry.DISCRETE
+    if needed and method_entry(config.method).actions != "discrete":
+        fitting = [name for name, entry in load_methods().items() if entry.actions == "discrete"]
+        raise RequestError(
+            f"{where}: task '{config.task}' is played by discrete moves and method "
+            f"'{config.method}' acts by continuous ones; choose {' or '.join(fitting)}"
+        )

@@ -66,6 +66,41 @@ class Task(Protocol):
         ...
 
 
+@runtime_checkable
+class GoalTask(Protocol):
+    """What a task may have besides, so that the goal of a stored episode can be another one."""
+
+    def achieved(self, state: Tensor, chance: Tensor) -> Tensor:
+        """Return a goal that states [..., S] meet, as numbers [..., X] that each may err a little.
+
+        Where there are several, chance [..., N], uniform in [0, 1), says which.
+        """
+        ...
+
+    def with_goal(self, state: Tensor, goal: Tensor) -> Tensor:
+        """Return states [..., S] with the goal [..., X] in place of theirs."""
+        ...
+
+    def approach(self, state: Tensor, left: Tensor) -> Tensor:
+        """Return states [..., S] whose agents have only a share of their way to the goal left.
+
+        The shares `left` [..., N] are in [0, 1]; at 1 an agent is where it was, to the bit.
+        """
+        ...
+
+
+@runtime_checkable
+class Exchangeable(Protocol):
+    """What a task may have besides, if its agents and targets may differ in their places only."""
+
+    exchangeable: bool
+    """Whether they do."""
+
+    def reorder(self, state: Tensor, agents: Tensor, targets: Tensor) -> Tensor:
+        """List agents and targets of states [..., S] in other orders, each [..., N]."""
+        ...
+
+
 @dataclass(frozen=True)
 class Batch:
     """Transitions for one update."""
@@ -98,6 +133,12 @@ class Spec:
     features: Tensor | None = None
     """[N, F] what the task says of its agents' roles, the same in every episode; None if nothing.
     It comes from the task's attribute `features`, if it has one."""
+    updates: int = 1
+    """How many updates training has."""
+    entities: Sequence[tuple[int, int]] | None = None
+    """What an observation lists after what is the agent's own: the number and the width of each
+    kind of entity, whose first two numbers are its relative position; None if nothing.  It comes
+    from the task's attribute `entities`, if it has one."""
 
 
 class Algorithm(Protocol):
@@ -150,7 +191,25 @@ class Layered(Protocol):
     """The parameter scheme of the acting network, whose parameters are the policy."""
 
     def layers(self) -> Weights:
-        """Return the layers of the acting network."""
+        """Return the layers of the acting network: ReLUs between them, none after the last."""
+        ...
+
+
+@runtime_checkable
+class Graded(Protocol):
+    """What an algorithm with layers may have besides: what they see, and the gradients they get."""
+
+    def fed(self, observation: Tensor) -> Tensor:
+        """Return what the layers are applied to: [R, N, B, O] -> [R, N or 1, B, in]."""
+        ...
+
+    def gradients(self, batch: Batch) -> tuple[Tensor, Sequence[Tensor]]:
+        """Differentiate the acting network's loss on a batch, and change nothing.
+
+        Returns:
+            The gradient by all that is trained of it, [R, ...], and that by each layer's W, of its
+            shape; neither clipped.
+        """
         ...
 
 
@@ -236,4 +295,56 @@ class Sampler(Protocol):
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Restore what `state` returned."""
+        ...
+
+
+@runtime_checkable
+class Listening(Protocol):
+    """What a sampler may have besides: an ear for how episodes went."""
+
+    def ended(self, slots: slice, reward: Tensor) -> None:
+        """Hear of the team's rewards [R, E, T] in the E slots that have just been filled."""
+        ...
+
+
+class Curriculum(Protocol):
+    """Easier training at first, for each replica until it succeeds.
+
+    Built as ``Curriculum(config, replicas, device)``; at its last stage training is the task's own,
+    to the bit.
+    """
+
+    def start(self, task: Task, state: Tensor) -> Tensor:
+        """Return what training episodes start from in place of the states [R, E, S] drawn."""
+        ...
+
+    def rewarding(self, task: Task, replicas: slice) -> Task:
+        """Return the task whose rewards some replicas train on; it follows the stage."""
+        ...
+
+    def ended(self, reward: Tensor) -> None:
+        """Hear of the team's rewards [R, E, T] in E training episodes."""
+        ...
+
+    def state(self) -> Mapping[str, Tensor]:
+        """Return every tensor that it depends on."""
+        ...
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Restore what `state` returned."""
+        ...
+
+
+Transitions = tuple[Tensor, Tensor, Tensor]
+"""States [R, B, S], actions [R, B, N, A] and next states [R, B, S]."""
+
+
+@runtime_checkable
+class Relabelling(Protocol):
+    """What a sampler may have besides: a say in what the transitions that it drew are about."""
+
+    def relabel(
+        self, task: GoalTask, random: Random, indices: Tensor, drawn: Transitions
+    ) -> Transitions:
+        """Return other transitions in place of those drawn at indices [R, B]."""
         ...

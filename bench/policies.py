@@ -37,7 +37,10 @@ def save_policy(path: Path, config: RunConfig, policy: Mapping[str, Tensor]) -> 
 
 
 def load_policy(
-    path: Path, which: str = "best", task_options: Mapping[str, Any] | None = None
+    path: Path,
+    which: str = "best",
+    task_options: Mapping[str, Any] | None = None,
+    agents: int | None = None,
 ) -> tuple[RunConfig, Task, Algorithm]:
     """Rebuild the task and the acting half of a saved policy, as one replica.
 
@@ -45,10 +48,12 @@ def load_policy(
         path: of the policy.
         which: `best` or `final`.
         task_options: other options of the task than it was trained with, such as a held-out split.
+        agents: how many are to act, if not as many as it was trained with.
 
     Raises:
         WorldError: if the file is missing, damaged, or does not fit its configuration.
-        RequestError: if its method no longer exists, or the task has no such option.
+        RequestError: if its method no longer exists, the task has no such option, or the policy's
+            weights are for another number of agents.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -61,11 +66,20 @@ def load_policy(
         raise WorldError(f"policy {path} is unreadable: {error}") from error
     config = validate(RunConfig, values, f"policy {path}")
     options = {**config.task_options, **(task_options or {})}
-    config = config.model_copy(update={"task_options": options})
+    trained_with = config.agents
+    team = {"task_options": options, "agents": agents or trained_with}
+    config = config.model_copy(update=team)
     entry = method_entry(config.method)
     task = make_task(config, entry.actions)
     spec = make_spec(config, task, 1, torch.device("cpu"))
     algorithm = build_algorithm(entry, spec, Random.from_seeds([config.seed]))
+    shapes = {name: tensor.shape for name, tensor in algorithm.policy.items()}
+    if agents not in (None, trained_with) and shapes != {k: v.shape for k, v in tensors.items()}:
+        raise RequestError(
+            f"agents = {agents}: method '{config.method}' has weights for {trained_with} agents "
+            "only; choose one whose agents share all weights and see by "
+            "attention or a table, such as attention-maddpg"
+        )
     try:
         algorithm.load_policy(tensors)
     except (RuntimeError, KeyError) as error:

@@ -95,10 +95,22 @@ class Layer(Strict):
     """[G] largest singular value of W."""
     bias: list[Number]
     """[G] norm of b, which may be an agent's own where W is not."""
+    gradient: list[float] = []
+    """[G] Frobenius norm of the loss's gradient by W, generated or stored."""
+    alike: float | None = None
+    """Share of the rows of W that are the same for all agents: 1 if they share the layer; of a
+    layer that is generated in blocks of rows, the dead blocks, which no agent has generated."""
+    dead: list[float] = []
+    """Share of the units, per agent or one for all, that are 0 after the ReLU on every observation;
+    none for outputs."""
 
 
 class Diagnostics(Strict):
-    """What training has made of the agents; measured on the last policy."""
+    """What training has made of the agents; measured on the last policy.
+
+    Gradients, rows alike and dead units are missing in records made before they were measured, and
+    gradients where the algorithm does not show them.
+    """
 
     observations: Count
     """Number of observations that all agents were asked about."""
@@ -106,6 +118,9 @@ class Diagnostics(Strict):
     """Of two actions: Euclidean, or 1 if the moves differ."""
     diversity: Number
     """Mean distance of two agents' actions on the same observation."""
+    gradient: float | None = None
+    """Norm of the loss's gradient by all that is trained of the acting network: of a hypernetwork,
+    not of what it generates."""
     layers: list[Layer]
     """Of the acting network; empty if the algorithm does not show it."""
 

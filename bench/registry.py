@@ -69,10 +69,27 @@ REWARDS: Mapping[str, Mapping[str, str]] = {
 }
 """The rewards of each task; the first is the one of a run that asks for none."""
 
+FEATURED = ("roles",)
+"""Tasks that give features of their agents' roles, for methods conditioned on them."""
+
+DISCRETE = ("specialisation", "synchronisation", "climbing", "penalty")
+"""Tasks that are played by discrete moves alone."""
+
 SAMPLERS: Mapping[str, str] = {
     "uniform": "bench.replay.uniform:Uniform",
     "prioritized": "bench.replay.prioritized:Prioritized",
+    "hindsight": "bench.replay.hindsight:Hindsight",
+    "hindsight-prioritized": "bench.replay.hindsight:HindsightPrioritized",
+    "self-imitation": "bench.replay.imitation:SelfImitation",
 }
+
+CURRICULA: Mapping[str, str] = {
+    "radius": "bench.curricula.radius:Radius",
+    "reverse": "bench.curricula.starts:Reverse",
+    "agents": "bench.curricula.starts:Agents",
+}
+
+AUGMENTATION = "bench.replay.permutation:permute"
 
 LOOP = "bench.train:train"
 
@@ -142,9 +159,8 @@ def options_model(path: str) -> Any:
     """Return the model of the options of ``package.module:Name``, without importing that module.
 
     It is ``NameOptions`` in the module ``package.options``, which must not need torch: so options
-    are checked when a grid is read.  That of an algorithm may have a method
-    ``check_world(agents, moves)``, which refuses worlds that the algorithm cannot serve.  None if
-    there is no such thing.
+    are checked when a grid is read.  It may have a method ``check_world(agents, moves)``, which
+    refuses worlds that it cannot serve.  None if there is no such thing.
     """
     module, _, name = path.partition(":")
     package = module.rpartition(".")[0]

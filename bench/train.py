@@ -128,7 +128,7 @@ class Run:
         task, replay, sampler = fleet.task, fleet.replay, fleet.sampler
         random = fleet.random.fold("episodes").fold(self._group)
         noise = self._noise()
-        state = task.reset(random.fold("reset"), config.parallel)
+        state = fleet.start(random.fold("reset"))
         replay.begin(state)
         sampler.evict(replay.running)
         due = (self._group + 1) * task.horizon * config.parallel // config.steps_per_update
@@ -160,21 +160,24 @@ class Run:
         fleet, config = self._fleet, self._fleet.config
         progress = self._updates * config.steps_per_update / (config.episodes * fleet.task.horizon)
         indices, weight = fleet.sampler.sample(random, progress)
-        td_errors, metrics, reward = self._learn_from(indices, weight)
+        relabelled = fleet.relabel(random.fold("relabel"), indices)
+        td_errors, metrics, reward = self._learn_from(indices, weight, *relabelled)
         fleet.sampler.update(indices, td_errors)
         self._updates += 1
         self._learned.append((metrics, reward))
 
     def _update(
-        self, indices: Tensor, weight: Tensor
+        self, indices: Tensor, weight: Tensor, *relabelled: Tensor
     ) -> tuple[Tensor, Mapping[str, Tensor], Tensor]:
         """Recompute observations and rewards of the stored states, and learn from them.
+
+        Relabelled transitions take the place of those stored.
 
         Never looks at a number, so that an accelerator need not wait for the host.
         """
         fleet = self._fleet
-        state, action, next_state = fleet.replay.transitions(indices)
-        reward = fleet.reward(state, next_state)
+        state, action, next_state = relabelled or fleet.replay.transitions(indices)
+        reward = fleet.training_reward(state, next_state)
         batch = Batch(
             observation=fleet.task.observe(state),
             action=action,
@@ -192,7 +195,8 @@ class Run:
         fleet, config = self._fleet, self._fleet.config
         task, replay = fleet.task, fleet.replay
         states = replay.running_states()
-        reward = fleet.reward(states[:, :, :-1], states[:, :, 1:]).mean(-1)
+        reward = fleet.training_reward(states[:, :, :-1], states[:, :, 1:]).mean(-1)
+        fleet.ended(reward)
         self._rewarded[:, replay.running_slots] = (reward > 0).float().sum(2)
         counted = task.metrics(states[:, :, 1:])
         totals = task.episode_metrics({name: value.sum(2) for name, value in counted.items()})
@@ -309,7 +313,8 @@ class Run:
         random = fleet.random.fold("assessment")
         final = {name: tensor.clone() for name, tensor in fleet.algorithm.policy.items()}
         last = self._evaluate(random, config.absolute_episodes)
-        diagnostics = diagnose(fleet.task, fleet.spec, fleet.algorithm) if final else None
+        parts = fleet.task, fleet.spec, fleet.algorithm, fleet.reward
+        diagnostics = diagnose(*parts) if final else None
         teams = None
         if isinstance(fleet.task, CoopNav):
             teams = teamwork(fleet.task, fleet.algorithm, random.fold("teamwork"))

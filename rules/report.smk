@@ -9,7 +9,8 @@ CODE = code_digest(GRID_FILE)
 
 # The source paper's figure, and the paper about it, need the experiment of that name.
 IS_PAPER = "figure4" in GRID.experiments and not GRID.experiments["figure4"].variants
-FIGURES = ["methods", "figure4"] if IS_PAPER else ["methods"]
+IS_ABLATION = "default" in GRID.experiments
+FIGURES = ["methods"] + ["figure4"] * IS_PAPER + ["ablation"] * IS_ABLATION
 
 
 rule tables:

@@ -57,6 +57,9 @@ MISTAKES: list[tuple[list[str], int, str]] = [
     (["train", "--device", "meta"], 2, "meta"),
     (["train", "--steps-per-update", "1000000"], 2, "no update falls between"),
     (["train", "--buffer", "2000000000"], 1, "out of memory"),
+    (["train", "--curriculum", "nope"], 2, "radius"),
+    (["train", "--augmentation", "nope"], 2, "permutation"),
+    (["evaluate", "x.safetensors", "--agents=0"], 2, "at least 1"),
     (["evaluate", "x.safetensors", "--seed=-1"], 2, "0 or more"),
     (["evaluate", "x.safetensors", "--episodes=0"], 2, "at least 1"),
     (["evaluate", "nope.safetensors"], 1, "no policy"),
@@ -193,6 +196,24 @@ def test_a_policy_is_evaluated_on_other_options_than_it_was_trained_with(
     assert main(["evaluate", str(path), "--task-option=splitt=seen"]) == 2
     error = capsys.readouterr().err
     assert len(error.splitlines()) == 1 and "did you mean 'split'" in error
+
+
+def test_a_policy_without_an_order_acts_in_a_team_of_another_size(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = [*FAST, "--method=deep-set-maddpg-attention", "--episodes=40", "--sampler=hindsight"]
+    assert main(["train", *flags, f"--results={tmp_path}"]) == 0
+    (path,) = tmp_path.rglob("runs/**/*.json")
+    means = []
+    for agents in (1, 2, 3, 7):
+        capsys.readouterr()
+        assert main(["evaluate", str(path), f"--agents={agents}", "--json", "--episodes=20"]) == 0
+        means.append(json.loads(capsys.readouterr().out)["mean"]["least_distance"])
+    assert sorted(means) == means  # a sum over ever more targets
+    assert main(["evaluate", str(trained), "--agents=3"]) == 2
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1 and "weights for 2 agents only" in error
+    assert main(["evaluate", str(trained), "--agents=2", "--episodes=2"]) == 0
 
 
 def test_another_configuration_does_not_overwrite_a_finished_run(

@@ -9,6 +9,8 @@ import pytest
 from bench.grid import load_grid
 from bench.records import read
 from bench.report.load import load
+from bench.tasks.games import Specialisation, individual
+from bench.tasks.options import GameOptions
 
 ROOT = Path(__file__).parents[1]
 GRIDS = [
@@ -40,3 +42,20 @@ def test_maddpg_reaches_the_published_return_on_simple_spread() -> None:
         pairs = zip(final.raw["least_distance"], final.raw["collisions"], strict=True)
         returns += [-(3 * distance + collisions) / 2 for distance, collisions in pairs]
     assert sum(returns) / len(returns) >= -36
+
+
+def test_who_shares_a_policy_without_ids_cannot_specialise_and_the_others_do() -> None:
+    """Ten seeds of each scheme; one deterministic policy for all earns its bound and no more."""
+    results = load(ROOT / "config" / "specialisation.yaml", ROOT / "results")
+    assert results.complete
+    scores: dict[tuple[int, str], list[float]] = {}
+    for outcome in results.outcomes.values():
+        cell = outcome.config.agents, outcome.config.method
+        scores.setdefault(cell, []).append(outcome.score)
+    assert {len(found) for found in scores.values()} == {10}
+    for (agents, method), found in scores.items():
+        bound = Specialisation(agents, individual, GameOptions()).sharing_bound(stochastic=False)
+        if method == "shared-iql":
+            assert max(found) <= bound + 1e-6
+        else:
+            assert min(found) > bound

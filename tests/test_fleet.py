@@ -105,6 +105,19 @@ def test_the_loop_never_looks_at_a_number(method: str, agents: int) -> None:
     assert sent.dtypes == {torch.int64}, "more than the keys of random numbers"
 
 
+@pytest.mark.parametrize("method", ["deep-set-maddpg", "attention-maddpg", "exchangeable-maddpg"])
+@pytest.mark.parametrize("curriculum", ["radius", "reverse", "agents"])
+def test_nor_does_what_relabels_and_eases(method: str, curriculum: str) -> None:
+    samplers = ["hindsight", "hindsight-prioritized", "self-imitation", "uniform"]
+    settings = {"curriculum": curriculum, "augmentation": "permutation", "lr_end": 0.5}
+    configs = [tiny(method=method, sampler=name, **settings) for name in samplers]
+    run = Run(Fleet(configs, torch.device("meta")), None, ())
+    run.episodes()
+    with FromTheHost() as sent:
+        run.episodes()
+    assert sent.dtypes == {torch.int64}, "more than the keys of random numbers"
+
+
 def test_other_differences_are_refused() -> None:
     for other in (tiny(agents=3), tiny(batch=17), tiny(method="maddpg"), tiny(gamma=0.9)):
         with pytest.raises(RequestError, match="seed, reward, sampler only"):

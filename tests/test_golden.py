@@ -34,7 +34,10 @@ CASES: dict[str, dict[str, Any]] = {
         # Short, and at a seed where another rounding tips no target's cover over the edge.
         f"{method}/uniform": {"method": method, "sampler": "uniform", "episodes": 20, "seed": 1}
         for method in load_methods()
-        if method.startswith(("hyper-maddpg-", "joined-", "wide-"))
+        if (
+            method.startswith(("hyper-maddpg-", "joined-", "wide-"))
+            and method != "hyper-maddpg-roles"
+        )
         or method.endswith(("-joint", "-twin", "-gumbel"))
         or method in ("meta-ddpg", "meta-dqn", "vdn", "qmix")
     },
@@ -45,6 +48,11 @@ CASES: dict[str, dict[str, Any]] = {
     "task/defaults": {},
     "task/roles": {"task": "roles", "agents": 4},
     "task/roles-held-out": {"task": "roles", "task_options": {"split": "held-out"}},
+    "task/roles-features": {"task": "roles", "method": "hyper-maddpg-roles", "episodes": 20},
+    **{
+        f"task/specialisation-{method}": {"task": "specialisation", "method": method, "agents": 4}
+        for method in ["hyper-iql-orthogonal", "id-iql", "shared-iql"]
+    },
     "task/specialisation": {"task": "specialisation", "method": "iql", "agents": 4},
     "task/synchronisation": {"task": "synchronisation", "method": "iql", "reward": "team"},
     "task/climbing": {"task": "climbing", "method": "iql", "steps_per_update": 2},
@@ -55,6 +63,20 @@ CASES: dict[str, dict[str, Any]] = {
         "reward": "mpe-dense",
     },
     "targets/fixed": {"task_options": {"targets": "fixed"}},
+    **{
+        f"deep-set-maddpg/{sampler}": {"method": "deep-set-maddpg", "sampler": sampler}
+        for sampler in ["hindsight", "hindsight-prioritized", "self-imitation"]
+    },
+    **{
+        f"{method}/hindsight": {"method": method, "sampler": "hindsight", "episodes": 20}
+        for method in ["deep-set-maddpg-twin", "attention-maddpg", "exchangeable-maddpg"]
+    },
+    **{
+        f"curriculum/{name}": {"curriculum": name, "curriculum_stages": 3, "curriculum_gate": 0.05}
+        for name in ["radius", "reverse", "agents"]
+    },
+    "augmentation/permutation": {"augmentation": "permutation"},
+    "rates/falling": {"lr_end": 0.1},
     "agents/8": {"agents": 8},
     "controllers/oracle": {"method": "oracle", "sampler": "uniform"},
     "controllers/random": {"method": "random", "sampler": "uniform"},

@@ -135,6 +135,11 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"settings": {"task_options": [1]}}, "must map names to values"),
     ({"settings": {"task_options": None}}, "must map names to values"),
     ({"variants": {"a.b": {}}}, "variants"),
+    ({"methods": ["hyper-maddpg-grouped"], "agents": [1]}, "choose groups: 1 or fewer"),
+    (
+        {"settings": {"task": "specialisation"}, "rewards": ["team"]},
+        "'ps-maddpg' acts by continuous ones; choose iql or",
+    ),
     ({"seeds": [0, 0]}, "share the key"),
     ({"settings": {"evaluations": 5000}}, "at most"),
 ]
@@ -150,6 +155,14 @@ def test_a_wrong_grid_is_refused_in_one_line_that_says_what_is_right(
     assert "grid" in str(caught.value)
 
 
+def test_a_method_that_wants_features_is_refused_on_a_task_without(tmp_path: Path) -> None:
+    words = "hyper-maddpg-roles' is conditioned on features .* 'coop-nav' .*; choose task roles"
+    with pytest.raises(RequestError, match=words):
+        expand(load_grid(write(tmp_path, grid(methods=["hyper-maddpg-roles"]))))
+    roles = {"task": "roles", "task_options": {}}
+    assert expand(load_grid(write(tmp_path, grid(methods=["hyper-maddpg-roles"], settings=roles))))
+
+
 @pytest.mark.parametrize("text", ["a: [", "[1, 2]", "", "\x00", "name: ../x\ntitle: t\n"])
 def test_what_is_no_grid_is_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "grid.yaml"
@@ -160,7 +173,8 @@ def test_what_is_no_grid_is_refused(text: str, tmp_path: Path) -> None:
 
 def test_every_method_names_parts_that_exist_and_declare_a_version() -> None:
     for name in load_methods():
-        for part, version in behaviour(resolve({"method": name, "sampler": "uniform"})).items():
+        config = resolve({"method": name, "task": "roles", "sampler": "uniform"})
+        for part, version in behaviour(config).items():
             path, number = re.fullmatch(r"(\S+)@(\d+)( {.*})?", version).groups()[:2]  # type: ignore[union-attr]
             assert int(number) >= 1, part
             registry.load(path)

@@ -1,4 +1,4 @@
-"""The performance benchmark: what it counts and covers.  No test looks at a time."""
+"""The performance benchmark: what it counts and covers.  One test looks at times, at a ratio."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from small import tiny
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench import speed
@@ -17,6 +18,9 @@ from bench.speed import suite, timing
 from bench.speed.clock import NETWORK, REST, Clock, watched
 from bench.speed.dynamic import FULL, QUICK, Case
 from bench.speed.fleets import Traffic, traffic
+from bench.speed.generation import FULL as FULL_GENERATION
+from bench.speed.generation import QUICK as QUICK_GENERATION
+from bench.speed.generation import generators
 from bench.speed.products import Product, flops
 from bench.speed.update import Floors, record_products
 from bench.speed.workload import reference, stocked
@@ -194,7 +198,13 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[dict[str, A
         suite,
         "QUICK",
         suite.Plan(
-            [2], {"agents": [2, 3], "replicas": [1, 2]}, {"cpu": [1, 4]}, 2, 1, dynamic=CASES
+            [2],
+            {"agents": [2, 3], "replicas": [1, 2]},
+            {"cpu": [1, 4]},
+            2,
+            1,
+            CASES,
+            QUICK_GENERATION,
         ),
     )
     try:
@@ -214,6 +224,7 @@ SECTIONS = [
     "reference run",
     "growth",
     "fleets",
+    "generation",
     "roofline",
     "dynamic products",
 ]
@@ -259,6 +270,26 @@ def test_parts_add_up_to_the_total(measured: tuple[list[dict[str, Any]], Path]) 
         assert both == pytest.approx(single, rel=1e-2)
     assert all(("ratio_to_floor" in row) == bool(row.get("gemm_flops_per_update"))
                for row in parts.values())  # fmt: skip
+
+
+def test_all_agents_at_once_are_ten_times_as_fast_as_one_by_one(
+    measured: tuple[list[dict[str, Any]], Path],
+) -> None:
+    heads, whole = (row for row in measured[0] if row["section"] == "generation")
+    assert (heads["method"], heads["agents"]) == ("hyper-maddpg", 64)
+    assert heads["one_by_one_to_at_once_ratio"] >= 10
+    assert whole["one_by_one_to_at_once_ratio"] > 1
+
+
+@pytest.mark.parametrize("method", FULL_GENERATION)
+def test_both_ways_of_generating_make_the_same_weights(method: str) -> None:
+    at_once, one_by_one = generators(tiny(), method, agents=3)
+    single = one_by_one()
+    assert len(single) == 3
+    for n, (weight, bias) in enumerate(at_once()):
+        for i, layers in enumerate(single):
+            for part, own in zip((weight, bias), layers[n], strict=True):
+                torch.testing.assert_close(part[:, i % part.shape[1]], own[:, 0])
 
 
 def test_the_chosen_form_is_measured_and_its_regret_is_that_of_its_time(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,13 +13,18 @@ from baselines.algorithms.actions import Actions, Forces, Moves
 from baselines.algorithms.critics import Critics
 from baselines.algorithms.learned import Learned
 from baselines.algorithms.options import ActorCriticOptions
+from baselines.algorithms.set_critics import SetCritics
 from baselines.mlp import mlp
 from baselines.networks import Learner
+from baselines.symmetry.nearest import nearest_first
+from baselines.symmetry.views import Seeing, make_view
 from bench.config import validate
+from bench.errors import RequestError
 from bench.interfaces import Batch, SchemeFactory, Spec
 from bench.random import Random
 
 VERSION = 1
+"""Stands also for critics, actions, and what the symmetry of a team is built from."""
 
 
 class ActorCritic(Learned):
@@ -43,10 +49,22 @@ class ActorCritic(Learned):
         chosen = validate(ActorCriticOptions, options, "algorithm_options")
         c, N = spec.config, spec.agents
         self._penalty = c.action_penalty
-        self._critics = Critics(spec, random.fold("critic"), chosen)
-        scheme = make_scheme([spec.observation_size, *c.hidden, spec.action_size], N)
+        self._sorted = chosen.actors_see == "nearest-first", chosen.critics_see == "nearest-first"
+        view = make_view(chosen.actors_see, spec)
+        if spec.entities is None and (any(self._sorted) or view or chosen.critic == "exchangeable"):
+            raise RequestError(f"task '{spec.config.task}' does not say what its observations list")
+        self._entities = spec.entities or ()
+        of_sets = chosen.critic in ("deep-set", "attention", "exchangeable")
+        critics = SetCritics if of_sets else Critics
+        self._critics = critics(spec, random.fold("critic"), chosen)
+        self._seeing: Seeing | None = None
+        width = view.width if view else spec.observation_size
+        scheme = make_scheme([width, *c.hidden, spec.action_size], N)
+        if view is not None:
+            scheme = self._seeing = Seeing(scheme, view)
         actor = scheme.init(random.fold("actor"))
-        self._actor = Learner(actor, c.actor_lr, c.grad_clip, c.tau, scheme)
+        fall = c.lr_end, spec.updates
+        self._actor = Learner(actor, c.actor_lr, c.grad_clip, c.tau, scheme, fall)
         self._actions: Actions = Moves(random.fold("draws")) if spec.discrete else Forces()
         super().__init__(scheme, ("actor", self._actor), critic=self._critics.learner)
 
@@ -57,10 +75,12 @@ class ActorCritic(Learned):
 
     def update(self, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
         """One step of the critics on the TD error, then one of the actors on the critics."""
+        by_actors, by_critics = self._views(batch)
         action = batch.action.transpose(1, 2)
-        stored = self._critics.see(batch.observation.transpose(1, 2), action)
-        td, critic_norm = self._critics.learn(batch, stored, self._future(batch))
-        actor_norm = self._learn_actions(batch, stored)
+        stored = self._critics.see(by_critics.observation.transpose(1, 2), action)
+        future = self._future(by_actors.next_observation, by_critics.next_observation)
+        td, critic_norm = self._critics.learn(batch, stored, future)
+        actor_norm = self._learn_actions(by_actors.observation, by_critics, stored)
         self._track(batch.reward)
         errors = td.abs().mean(1)
         return errors, {
@@ -69,23 +89,60 @@ class ActorCritic(Learned):
             "actor_gradient_norm": actor_norm,
         }
 
-    @torch.no_grad()
-    def _future(self, batch: Batch) -> Tensor:
-        """Return what critics see of the next step under the target actors: [R, C, B, in]."""
-        seen = batch.next_observation.transpose(1, 2)
-        layers = self.scheme.weights(self._actor.target)
-        return self._critics.see(seen, self._actions.best(mlp(layers, seen)))
+    def _views(self, batch: Batch) -> tuple[Batch, Batch]:
+        """Return the batch with the observations that actors, and that critics are fed."""
+        if not any(self._sorted):
+            return batch, batch
+        first, then = (
+            nearest_first(observation.transpose(1, 2), self._entities).transpose(1, 2)
+            for observation in (batch.observation, batch.next_observation)
+        )
+        listed = replace(batch, observation=first, next_observation=then)
+        actors, critics = (listed if wanted else batch for wanted in self._sorted)
+        return actors, critics
 
-    def _learn_actions(self, batch: Batch, stored: Tensor) -> Tensor:
-        """Descend on penalty * mean of output^2 - mean of Q, a mean over the batch per network."""
-        outputs = mlp(self.layers(), batch.observation.transpose(1, 2))
+    def fed(self, observation: Tensor) -> Tensor:
+        """Return what the actors' layers are applied to: [R, N, B, O] -> [R, N, B, in]."""
+        seen = nearest_first(observation, self._entities) if self._sorted[0] else observation
+        return self._fed(self._actor.online.views, seen)
+
+    def _fed(self, parameters: Mapping[str, Tensor], seen: Tensor) -> Tensor:
+        """Return what the actors' network is fed: [R, N, B, O] -> [R, N, B, in]."""
+        return seen if self._seeing is None else self._seeing.see(parameters, seen)
+
+    @torch.no_grad()
+    def _future(self, by_actors: Tensor, by_critics: Tensor) -> Tensor:
+        """Return what critics see of the next step under the target actors: [R, C, B, in]."""
+        layers = self.scheme.weights(self._actor.target)
+        outputs = mlp(layers, self._fed(self._actor.target, by_actors.transpose(1, 2)))
+        return self._critics.see(by_critics.transpose(1, 2), self._actions.best(outputs))
+
+    def _learn_actions(self, by_actors: Tensor, batch: Batch, stored: Tensor) -> Tensor:
+        """Descend on penalty * mean of output^2 - mean of Q, a mean over the batch per network.
+
+        Args:
+            by_actors: [R, B, N, O], what they see.
+            batch: transitions, as the critics see them.
+            stored: what critics make of that.
+        """
+        fed = self._fed(self._actor.online.views, by_actors.transpose(1, 2))
+        outputs = mlp(self.layers(), fed)
+        return self._actor.descend(outputs, self._output_gradient(batch, stored, outputs))
+
+    @torch.no_grad()
+    def _output_gradient(self, batch: Batch, stored: Tensor, outputs: Tensor) -> Tensor:
         B, A = outputs.shape[2:]
-        with torch.no_grad():
-            action, needed = self._actions.draw(outputs)
-            slope = self._critics.slope(batch, stored, action)
-            gradient = self._actions.pull_back(slope, needed).mul_(-1 / B)
-            gradient.add_(outputs, alpha=2 * self._penalty / (B * A))
-        return self._actor.descend(outputs, gradient)
+        action, needed = self._actions.draw(outputs)
+        slope = self._critics.slope(batch, stored, action)
+        gradient = self._actions.pull_back(slope, needed).mul_(-1 / B)
+        return gradient.add_(outputs, alpha=2 * self._penalty / (B * A))
+
+    def _loss_gradient(self, batch: Batch, outputs: Tensor) -> Tensor:
+        """Differentiate the actors' loss by their outputs: [R, N, B, A]."""
+        _, by_critics = self._views(batch)
+        action = batch.action.transpose(1, 2)
+        stored = self._critics.see(by_critics.observation.transpose(1, 2), action)
+        return self._output_gradient(by_critics, stored, outputs)
 
     def state(self) -> Mapping[str, Tensor]:
         """Return networks, targets and moments of actors and critics, and what draws depend on."""

@@ -5,16 +5,21 @@ Shapes: C critics apart from their twins: N, or 1 for the team; K of them with t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
-from baselines.algorithms.losses import td_target, weighted_square_gradient
+from baselines.algorithms.losses import bound_returns, td_target, weighted_square_gradient
 from baselines.algorithms.options import ActorCriticOptions
 from baselines.mlp import mlp, pull_back, pull_back_own
 from baselines.networks import Learner
 from baselines.sharing.independent import Independent
 from bench.interfaces import Batch, Spec, Weights
 from bench.random import Random
+
+SEVERAL = ("local", "per-agent")
+"""Those of which every agent has one."""
 
 
 class Critics:
@@ -29,12 +34,22 @@ class Critics:
     def __init__(self, spec: Spec, random: Random, options: ActorCriticOptions) -> None:
         c, N, O, A = spec.config, spec.agents, spec.observation_size, spec.action_size  # noqa: E741
         self._agents, self._actions, self._gamma = N, A, c.gamma
-        self._local, self._one = options.critic == "local", options.critic == "one"
+        self._local, self._one = options.critic == "local", options.critic not in SEVERAL
         self._joint, self._twins = options.gradient == "joint", 2 if options.twin else 1
         self._count = 1 if self._one else N
+        self._range = options.reward_range
         seen = O + A if self._local else N * (O + A)
         self._scheme = Independent([seen, *c.hidden, 1], self._twins * self._count)
-        self.learner = Learner(self._scheme.init(random), c.critic_lr, c.grad_clip, c.tau)
+        values, fall = self._draw(spec, random, options), (c.lr_end, spec.updates)
+        self.learner = Learner(values, c.critic_lr, c.grad_clip, c.tau, fall=fall)
+
+    def _draw(self, spec: Spec, random: Random, options: ActorCriticOptions) -> dict[str, Tensor]:
+        """Draw the parameters of all critics."""
+        return self._scheme.init(random)
+
+    def _values(self, parameters: Mapping[str, Tensor], seen: Tensor) -> Tensor:
+        """Evaluate what critics see: [R, C, B, in] -> [R, K, B, 1]."""
+        return mlp(self._scheme.weights(parameters), self._twice(seen))
 
     def layers(self) -> Weights:
         """Return the layers of all critics, the first C being those that lead the actors."""
@@ -60,14 +75,16 @@ class Critics:
             future: [R, C, B, in], what critics see of what follows under the target policy.
         """
         with torch.no_grad():
-            q_t = mlp(self._scheme.weights(self.learner.target), self._twice(future)).squeeze(-1)
+            q_t = self._values(self.learner.target, future).squeeze(-1)
             reward = batch.reward.transpose(1, 2)
             if self._one:
                 reward = reward.mean(1, keepdim=True)
             if self._twins == 2:
                 q_t = q_t.unflatten(1, (2, -1)).amin(1)
             target = self._twice(td_target(reward, q_t, self._gamma, batch.terminated))
-        q_tm1 = mlp(self.layers(), self._twice(stored))
+            if self._range is not None:
+                bound_returns(target, self._range, self._gamma)
+        q_tm1 = self._values(self.learner.online.views, stored)
         td = q_tm1.detach().squeeze(-1) - target
         gradient = weighted_square_gradient(td, batch.weight)
         return td, self.learner.descend(q_tm1, gradient.unsqueeze(-1))

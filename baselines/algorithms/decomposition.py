@@ -43,7 +43,8 @@ class QMIX(VDN):
         c = spec.config
         self._mixer = Mixer(spec.agents * spec.observation_size, spec.agents)
         values = self._mixer.init(random.fold("mixer"))
-        self._mixing = Learner(values, c.critic_lr, c.grad_clip, c.tau)
+        fall = c.lr_end, spec.updates
+        self._mixing = Learner(values, c.critic_lr, c.grad_clip, c.tau, fall=fall)
         self._others["mixer"] = self._mixing
 
     def _judge(self, batch: Batch, q_tm1: Tensor, q_t: Tensor) -> tuple[Tensor, Tensor]:

@@ -40,7 +40,8 @@ class IQL(Learned):
         self._gamma = c.gamma
         scheme = make_scheme([spec.observation_size, *c.hidden, spec.action_size], spec.agents)
         values = scheme.init(random.fold("q"))
-        self._q = Learner(values, c.actor_lr, c.grad_clip, c.tau, scheme)
+        fall = c.lr_end, spec.updates
+        self._q = Learner(values, c.actor_lr, c.grad_clip, c.tau, scheme, fall)
         super().__init__(scheme, ("q", self._q))
 
     @torch.no_grad()
@@ -50,19 +51,27 @@ class IQL(Learned):
 
     def update(self, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
         """One step on the TD errors; the priority is the mean of their sizes."""
-        seen, action = batch.observation.transpose(1, 2), batch.action.transpose(1, 2)
+        values = mlp(self.layers(), batch.observation.transpose(1, 2))
+        td, gradient = self._errors(batch, values.detach())
+        norm = self._q.descend(values, gradient)
+        self._track(batch.reward)
+        errors = td.abs().mean(1)
+        return errors, {"td_error": errors.mean(1), "critic_gradient_norm": norm}
+
+    def _errors(self, batch: Batch, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Return TD errors [R, G, B], and the loss's gradient by the values [R, N, B, A]."""
+        action = batch.action.transpose(1, 2)
         with torch.no_grad():
             online_t = self._outputs(batch.next_observation)
             layers = self.scheme.weights(self._q.target)
             target_t = mlp(layers, batch.next_observation.transpose(1, 2))
             q_t = double_q(online_t, target_t)
-        values = mlp(self.layers(), seen)
-        q_tm1 = (values.detach() * action).sum(-1)
-        td, slope = self._judge(batch, q_tm1, q_t)
-        norm = self._q.descend(values, slope.unsqueeze(-1) * action)
-        self._track(batch.reward)
-        errors = td.abs().mean(1)
-        return errors, {"td_error": errors.mean(1), "critic_gradient_norm": norm}
+        td, slope = self._judge(batch, (values * action).sum(-1), q_t)
+        return td, slope.unsqueeze(-1) * action
+
+    def _loss_gradient(self, batch: Batch, outputs: Tensor) -> Tensor:
+        """Differentiate the Q networks' loss by their values: [R, N, B, A]."""
+        return self._errors(batch, outputs)[1]
 
     def _judge(self, batch: Batch, q_tm1: Tensor, q_t: Tensor) -> tuple[Tensor, Tensor]:
         """Return TD errors, and the gradient of the loss by the agents' values.

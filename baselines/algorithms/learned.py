@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 
 from torch import Tensor
 
 from baselines.mlp import mlp
-from baselines.networks import Acting, Learner, parameter_counts
-from bench.interfaces import ParameterScheme, Weights
+from baselines.networks import Acting, Learner, layer_gradients, parameter_counts
+from bench.interfaces import Batch, ParameterScheme, Weights
 
 
 class Learned:
@@ -31,7 +32,11 @@ class Learned:
 
     def _outputs(self, observation: Tensor) -> Tensor:
         """Apply the acting network without gradient: [R, E, N, O] -> [R, N, E, out]."""
-        return mlp(self._acting.layers(), observation.transpose(1, 2))
+        return mlp(self._acting.layers(), self.fed(observation.transpose(1, 2)))
+
+    def fed(self, observation: Tensor) -> Tensor:
+        """Return what the layers are applied to, here the observation: [R, N, B, O]."""
+        return observation
 
     def _learners(self) -> Mapping[str, Learner]:
         return {self._name: self._learner, **self._others}
@@ -45,6 +50,20 @@ class Learned:
     def layers(self) -> Weights:
         """Return the acting network's layers."""
         return self.scheme.weights(self._learner.online.views)
+
+    def gradients(self, batch: Batch) -> tuple[Tensor, list[Tensor]]:
+        """Differentiate the acting network's loss; see :class:`bench.interfaces.Graded`."""
+        # On the way draws move on, and a mixing network learns: put back afterwards.
+        kept = {name: tensor.clone() for name, tensor in self.state().items()}
+        loss_gradient = functools.partial(self._loss_gradient, batch)
+        x = self.fed(batch.observation.transpose(1, 2))
+        found = layer_gradients(self._learner.online, self.layers(), x, loss_gradient)
+        self.load(kept)
+        return found
+
+    def _loss_gradient(self, batch: Batch, outputs: Tensor) -> Tensor:
+        """Differentiate the loss by the acting network's outputs: [R, N, B, out]."""
+        raise NotImplementedError
 
     @property
     def policy(self) -> Mapping[str, Tensor]:

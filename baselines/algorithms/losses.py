@@ -5,6 +5,8 @@ Time indices: `q_tm1` is the value of what was done, `r_t` and `q_t` are what fo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -21,6 +23,18 @@ def td_target(r_t: Tensor, q_t: Tensor, gamma: float, terminated: Tensor | None)
     if terminated is not None:
         q_t = q_t * (~terminated).unsqueeze(1)
     return torch.add(r_t, q_t, alpha=gamma)
+
+
+def bound_returns(target: Tensor, reward_range: Sequence[float], gamma: float) -> Tensor:
+    """Keep target values, in place, to the discounted returns that rewards in a range can add to.
+
+    Args:
+        target: [R, G, B].
+        reward_range: the least and the largest reward.
+        gamma: discount, below 1.
+    """
+    least, largest = (reward / (1 - gamma) for reward in reward_range)
+    return target.clamp_(least, largest)
 
 
 def double_q(online_t: Tensor, target_t: Tensor) -> Tensor:

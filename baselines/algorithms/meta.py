@@ -30,10 +30,16 @@ def together(x: Tensor) -> Tensor:
     return x.flatten(2).unsqueeze(2)
 
 
+def fed_together(observation: Tensor) -> Tensor:
+    """Join what the agents see, agents first: [R, N, B, O] -> [R, 1, B, N O]."""
+    return together(observation.transpose(1, 2)).transpose(1, 2)
+
+
 def as_one(spec: Spec, actions: int) -> Spec:
     """Return the world as the one agent has it, whose actions are of this size."""
     seen = spec.agents * spec.observation_size
-    return replace(spec, agents=1, observation_size=seen, action_size=actions)
+    world = replace(spec, agents=1, observation_size=seen, action_size=actions)
+    return replace(world, entities=None)
 
 
 def of_one(batch: Batch, action: Tensor) -> Batch:
@@ -75,6 +81,14 @@ class MetaDDPG(ActorCritic):
         """One step of DDPG."""
         return super().update(of_one(batch, together(batch.action)))
 
+    def fed(self, observation: Tensor) -> Tensor:
+        """Return what the one agent sees: [R, N, B, O] -> [R, 1, B, N O]."""
+        return fed_together(observation)
+
+    def gradients(self, batch: Batch) -> tuple[Tensor, list[Tensor]]:
+        """Differentiate the one actor's loss."""
+        return super().gradients(of_one(batch, together(batch.action)))
+
 
 class MetaDQN(IQL):
     """A double DQN over the joint moves (Mnih et al. 2015; van Hasselt et al. 2016).
@@ -105,6 +119,17 @@ class MetaDQN(IQL):
 
     def update(self, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
         """One step of double Q-learning."""
+        return super().update(self._of_one(batch))
+
+    def fed(self, observation: Tensor) -> Tensor:
+        """Return what the one agent sees: [R, N, B, O] -> [R, 1, B, N O]."""
+        return fed_together(observation)
+
+    def gradients(self, batch: Batch) -> tuple[Tensor, list[Tensor]]:
+        """Differentiate the one Q network's loss."""
+        return super().gradients(self._of_one(batch))
+
+    def _of_one(self, batch: Batch) -> Batch:
         number = (batch.action.argmax(-1) * self._places).sum(-1, keepdim=True)
         joint = one_hot(number, self._moves ** len(self._places)).to(batch.action.dtype)
-        return super().update(of_one(batch, joint))
+        return of_one(batch, joint)

@@ -19,10 +19,12 @@ MOST_OUTPUTS = 3125
 class ActorCriticOptions(Strict):
     """Options of :class:`baselines.algorithms.actor_critic.ActorCritic`."""
 
-    critic: Literal["local", "per-agent", "one"] = "one"
+    critic: Literal["local", "per-agent", "one", "deep-set", "attention", "exchangeable"] = "one"
     """`local` gives agent i a critic Q_i(o_i, a_i) (independent DDPG); `per-agent` a critic
     Q_i(o, a) of all observations and actions, on its own reward (vanilla MADDPG); `one` is a single
-    Q(o, a) for the team, on the mean reward (parameter-shared MADDPG)."""
+    Q(o, a) for the team, on the mean reward (parameter-shared MADDPG).  The others are such, too,
+    and do not tell the agents apart: a mean of embeddings, of what agents become by attending to
+    each other, or of the cells of a table of agents by targets."""
     gradient: Literal["own", "joint"] = "own"
     """`own` differentiates agent i's value through its own action only, the others being the stored
     ones (Lowe et al. 2017, eq. 6); `joint` puts every agent's current action into the critic and
@@ -31,8 +33,22 @@ class ActorCriticOptions(Strict):
     """Two of each critic, whose smaller value is the target (clipped double Q; Fujimoto et al.
     2018); actors follow the first."""
 
+    actors_see: Literal["as-listed", "nearest-first", "attention", "exchangeable"] = "as-listed"
+    """What the actors' network is fed: the observation; with what it lists in the order of its
+    distance; or what attention to it, or a table of agents by targets, makes of it."""
+    critics_see: Literal["as-listed", "nearest-first"] = "as-listed"
+    """What critics are fed of the observations."""
+    reward_range: tuple[float, float] | None = None
+    """The least and the largest reward there is: target values are then kept to the returns that
+    are possible, reward / (1 - gamma)."""
+
     @model_validator(mode="after")
     def _sensible(self) -> ActorCriticOptions:
+        sets = self.critic in ("deep-set", "attention", "exchangeable")
+        if sets and self.gradient == "own":
+            raise ValueError(f"critic = {self.critic} needs gradient = joint")
+        if self.critic == "exchangeable" and self.critics_see != "as-listed":
+            raise ValueError("critic = exchangeable needs targets as listed")
         if self.gradient == "joint" and self.critic == "local":
             raise ValueError("gradient = joint needs a critic that sees all actions; choose own")
         return self

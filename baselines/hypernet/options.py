@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from bench.config import Fraction, Noise, Positive, Rate, Strict
+from bench.errors import RequestError
 
 Count = Annotated[int, Field(ge=0)]
 
@@ -104,6 +105,18 @@ class HypernetOptions(Strict):
             if name in self.model_fields_set and not self.replay:
                 raise ValueError(f"{name} does nothing here; choose replay above 0")
         return self
+
+    def check_world(self, agents: int, moves: int) -> None:
+        """Refuse worlds with too few agents.
+
+        Raises:
+            RequestError: saying how many groups there may be.
+        """
+        if self.generator == "grouped" and self.groups > agents:
+            raise RequestError(
+                f"groups = {self.groups} with {agents} agents leaves groups empty; "
+                f"choose groups: {agents} or fewer"
+            )
 
     @property
     def has_base(self) -> bool:

@@ -45,13 +45,14 @@ class Hypernet:
         options: see :class:`baselines.hypernet.options.HypernetOptions`.
 
     Raises:
-        RequestError: if an option has no such value, or does not go with another one.
+        RequestError: if an option has no such value, or does not go with another one or with N.
     """
 
     def __init__(
         self, sizes: Sequence[int], agents: int, features: Tensor | None = None, **options: Any
     ) -> None:
         self._options = o = validate(HypernetOptions, options, "scheme_options")
+        o.check_world(agents, sizes[-1])
         self._sizes, self._agents, depth = sizes, agents, len(sizes) - 1
         self._target = make_target(o.target, depth)
         modules = {"hyper": range(depth)}

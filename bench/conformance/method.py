@@ -18,13 +18,18 @@ from bench.fleet import build_algorithm
 from bench.interfaces import Algorithm, Batch, Layered, Spec
 from bench.random import Random
 
+ENTITIES = ((1, 2), (1, 2))
+"""An observation of SIZES[0] = 5 numbers is one of the agent's own, and where two things are."""
+
 
 def spec_of(entry: MethodEntry, replicas: int = R, features: Tensor | None = None) -> Spec:
     """Return a small world for a method."""
     config = RunConfig(agents=N, hidden=SIZES[1:-1], batch=B)
     discrete = entry.actions == "discrete"
     device = torch.device("cpu")
-    return Spec(config, replicas, N, SIZES[0], SIZES[-1], discrete, device, features)
+    ends = SIZES[0], SIZES[-1]
+    world = Spec(config, replicas, N, *ends, discrete, device, features)
+    return replace(world, entities=ENTITIES)
 
 
 def batch_of(spec: Spec, step: int = 0, first: int = 0) -> Batch:

@@ -6,11 +6,20 @@ from typing import Any
 
 import torch
 
+from bench import registry
 from bench.config import method_entry, resolve
 from bench.fleet import Fleet
 
-TASK = "roles"
-"""Its sizes are coop-nav's, and methods that want features of the agents find them."""
+
+def world(method: str) -> dict[str, Any]:
+    """Return the task that a method is counted on: coop-nav, or roles, which has the same sizes.
+
+    Raises:
+        RequestError: if there is no such method.
+    """
+    if method_entry(method).wants_features:
+        return {"task": registry.FEATURED[0]}
+    return {"task": "coop-nav", "task_options": {"dynamics": "first-order"}}
 
 
 def costs(method: str, agents: Any, hidden: Any) -> dict[str, int]:
@@ -31,7 +40,7 @@ def costs(method: str, agents: Any, hidden: Any) -> dict[str, int]:
     samplers = method_entry(method).samplers
     sampler = "uniform" if "uniform" in samplers else samplers[0]
     sizes = {"agents": agents, "hidden": hidden, "sampler": sampler, "buffer": 1}
-    config = resolve({"method": method, "task": TASK, **sizes}, where="methods")
+    config = resolve({"method": method, **world(method), **sizes}, where="methods")
     try:
         fleet = Fleet([config], torch.device("meta"))  # where numbers take no memory
     except RuntimeError:  # a method that looks at them gets some

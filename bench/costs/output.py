@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,12 @@ SCHEMA = 1
 """Version of the layout of methods.json."""
 
 
-def write(rows: Sequence[dict[str, Any]], out_dir: Path) -> list[Path]:
+def write(rows: Sequence[dict[str, Any]], at: Mapping[str, Any], out_dir: Path) -> list[Path]:
     """Write methods.json, growth.csv, growth.svg and growth.png; return their paths.
 
     Args:
         rows: the methods at one size, as `hypercoop methods` prints them.
+        at: that size, `agents` and `hidden`.
         out_dir: where.
 
     Raises:
@@ -28,6 +29,7 @@ def write(rows: Sequence[dict[str, Any]], out_dir: Path) -> list[Path]:
     """
     whole = {
         "schema_version": SCHEMA,
+        "at": dict(at),
         "methods": list(rows),
         "growth": growth.summary(),
         "slopes": growth.slopes(),

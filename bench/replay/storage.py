@@ -147,6 +147,28 @@ class Replay:
         state, next_state = rows(pairs, at).split(size, -1)
         return state, rows(self._actions.flatten(1, 2), indices), next_state
 
+    def length(self, slot: Tensor, replicas: slice = slice(None)) -> Tensor:
+        """Count the steps that are stored of the episodes in slots [R, B]."""
+        if self._lengths is not None:
+            return self._lengths[replicas].gather(1, slot)
+        running = (slot >= self.first) & (slot < self.first + self.episodes)
+        return torch.where(running, self.step, self.horizon)
+
+    def later(self, indices: Tensor, chance: Tensor, replicas: slice = slice(None)) -> Tensor:
+        """Read a state of the same episode that was reached by a transition or after it.
+
+        Args:
+            indices: [R, B] of transitions.
+            chance: [R, B] in [0, 1): 0 for the transition's next state, 1 - for the last stored.
+            replicas: whose.
+
+        Returns:
+            [R, B, S].
+        """
+        slot, step = indices.div(self.horizon, rounding_mode="floor"), indices % self.horizon
+        after = step + 1 + ((self.length(slot, replicas) - step) * chance).long()
+        return rows(self._states[replicas].flatten(1, 2), slot * (self.horizon + 1) + after)
+
     def state(self) -> Mapping[str, Tensor]:
         """Return the filled part of the ring.  Only between episodes."""
         kept = {

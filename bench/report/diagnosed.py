@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -15,13 +16,15 @@ from bench.report.formats import Table, Value, interval
 def diversity(table: list[Row]) -> Table:
     """Report the system neural diversity of every cell that has it: its IQM over runs.
 
-    A cell without any run has an entry too, which says so.
+    `gradient` is the median norm of the loss's gradient by what is trained of the acting network:
+    of a hypernetwork, and not by what it generates.  A cell without any run has an entry too, which
+    says so.
     """
     entries: Table = []
     for row in table:
         found = _diagnostics(row)
         if _lost(row, table):
-            numbers = ("distance", "diversity", "diversity_lo", "diversity_hi")
+            numbers = ("distance", "gradient", "diversity", "diversity_lo", "diversity_hi")
             entries.append({**identity(row), **_counted(row), **dict.fromkeys(numbers)})
         elif found:
             estimate = stats.estimate([np.array([each.diversity for each in found])])
@@ -30,6 +33,7 @@ def diversity(table: list[Row]) -> Table:
                     **identity(row),
                     **_counted(row),
                     "distance": found[0].distance,
+                    "gradient": _median(d.gradient for d in found if d.gradient is not None),
                     **interval("diversity", estimate),
                 }
             )
@@ -39,14 +43,17 @@ def diversity(table: list[Row]) -> Table:
 def layers(table: list[Row]) -> Table:
     """Report every layer of the acting networks: medians over runs and sets of weights, and ends.
 
-    `sets` is the number of sets of weights in a layer: 1 if all agents share it.  A cell without
-    any run has an entry too, which says so.
+    `sets` is the number of sets of weights in a layer: 1 if all agents share it.  `gradient` and
+    `dead` (units) are medians too, `alike` (rows, dead blocks among them) is a mean over runs; they
+    are missing where the records were made before they were measured.  A cell without any run has
+    an entry too, which says so.
     """
     entries: Table = []
     for row in table:
         found = _diagnostics(row)
         if _lost(row, table):
-            numbers = ("layer", "shape", "sets", "norm", "largest", "largest_min", "largest_max")
+            sizes = ("layer", "shape", "sets", "norm", "largest", "largest_min", "largest_max")
+            numbers = (*sizes, "gradient", "dead", "alike")
             entries.append({**identity(row), **_counted(row), **dict.fromkeys(numbers)})
         for number in range(min((len(each.layers) for each in found), default=0)):
             same = [each.layers[number] for each in found]
@@ -63,9 +70,22 @@ def layers(table: list[Row]) -> Table:
                     "largest": statistics.median(largest),
                     "largest_min": min(largest),
                     "largest_max": max(largest),
+                    "gradient": _median(g for layer in same for g in layer.gradient),
+                    "dead": _median(share for layer in same for share in layer.dead),
+                    "alike": _mean(layer.alike for layer in same if layer.alike is not None),
                 }
             )
     return entries
+
+
+def _median(values: Iterable[float]) -> float | None:
+    found = list(values)
+    return statistics.median(found) if found else None
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    found = list(values)
+    return statistics.fmean(found) if found else None
 
 
 def _diagnostics(row: Row) -> list[Diagnostics]:

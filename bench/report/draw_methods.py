@@ -9,7 +9,8 @@ import numpy as np
 from bench import stats
 from bench.errors import RequestError
 from bench.report import style
-from bench.report.aggregate import Overall, Row, Setting
+from bench.report.aggregate import Cell, Overall, Row, Setting
+from bench.stats import Array, Estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -85,28 +86,31 @@ def _final_panel(ax: Axes, setting: Setting, contestants: dict[str, Row], names:
     ax.set_axis_on()
     ax.set_title(f"N = {setting.world.agents}, {setting.reward}, {setting.sampler}", size=7)
     for name, row in contestants.items():
-        place, cell = names.index(name), row.cell
-        ax.plot(cell.scores, np.full(len(cell.scores), place), "o", color="0.7", ms=2.5, mew=0)
-        if cell.problems:
-            found = f"{len(cell.outcomes)}/{cell.expected}"
-            ax.annotate(
-                found,
-                (1, place),
-                xycoords=("axes fraction", "data"),
-                ha="right",
-                va="center",
-                size=6.5,
-                color=style.VERMILION,
-            )
-        if row.score is None:
-            continue
-        if row.score.lo is not None and row.score.hi is not None:
-            ax.plot([row.score.lo, row.score.hi], [place, place], color=style.BLUE, lw=2.2)
-        ax.plot(row.score.point, place, "D", color=style.BLUE, ms=4, mfc="white", zorder=3)
+        strip(ax, names.index(name), row.cell.scores, row.score, row.cell)
     style.oracle_line(ax, next(iter(contestants.values())).reference.oracle, across=False)
     ax.set_yticks(range(len(names)), names)
     ax.set_ylim(len(names) - 0.4, -0.6)
     ax.tick_params(labelbottom=True)
+
+
+def strip(ax: Axes, place: float, runs: Array, found: Estimate | None, cell: Cell) -> None:
+    """Draw a row: the runs as dots, IQM and interval, and how many runs there are if not all."""
+    ax.plot(runs, np.full(len(runs), place), "o", color="0.7", ms=2.5, mew=0)
+    if cell.problems:
+        ax.annotate(
+            f"{len(cell.outcomes)}/{cell.expected}",
+            (1, place),
+            xycoords=("axes fraction", "data"),
+            ha="right",
+            va="center",
+            size=6.5,
+            color=style.VERMILION,
+        )
+    if found is None:
+        return
+    if found.lo is not None and found.hi is not None:
+        ax.plot([found.lo, found.hi], [place, place], color=style.BLUE, lw=2.2)
+    ax.plot(found.point, place, "D", color=style.BLUE, ms=4, mfc="white", zorder=3)
 
 
 def profiles(standings: Overall) -> Figure:

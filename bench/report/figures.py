@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from bench.records import write_atomic
 from bench.report import (
     distance,
+    draw_ablation,
     draw_curves,
     draw_evidence,
     draw_methods,
@@ -21,6 +22,7 @@ from bench.report import (
     sensitivity,
     teams,
 )
+from bench.report.ablation import changes
 from bench.report.aggregate import Row, overall, rows
 from bench.report.curves import FIGURE4, experiments, panels
 from bench.report.load import Results
@@ -35,8 +37,8 @@ def build(results: Results, out_dir: Path) -> list[Path]:
 
     `methods` always; `figure4`, and `figure4-<method>` for every further method, where the grid has
     that experiment; `curves-<experiment>` of every other experiment with its four curves of one
-    method; `profiles` where at least two methods share a setting; and what of
-    :func:`_evidence` the grid has.
+    method; `ablation` where it has a default and changes of it, else `profiles` where at least two
+    methods share a setting; and what of :func:`_evidence` the grid has.
 
     Returns:
         The paths written.
@@ -57,7 +59,9 @@ def build(results: Results, out_dir: Path) -> list[Path]:
             figures[f"curves-{experiment}"] = functools.partial(
                 draw_curves.learning_curves, method, by_agents
             )
-    if len(standings.standings) > 1:
+    if changed := changes(table):
+        figures["ablation"] = functools.partial(draw_ablation.ablation, changed)
+    elif len(standings.standings) > 1:
         figures["profiles"] = functools.partial(draw_methods.profiles, standings)
     figures |= _evidence(table)
     paths = []

@@ -12,8 +12,14 @@ from bench.report.load import Results
 
 BESIDE = Path(__file__).resolve().parents[2] / "results"
 """Where sections that are of no grid have their data; without them the paper lacks the section."""
-SECTIONS = {"speed": "speed/speed.json", "methods": "methods/methods.json"}
-"""The performance benchmark's output, and what the methods cost."""
+SECTIONS = {
+    "speed": "speed.json",
+    "methods": "methods.json",
+    "hypernet": "tables/ablation.csv",
+    "specialisation": "tables/final.csv",
+}
+"""Folders there, each with a file that it has if it is built: the performance benchmark, what the
+methods cost, the ablation of hypernetworks, and the game of specialisation."""
 SOURCE = Path(__file__).resolve().parents[2] / "paper" / "paper.typ"
 """The paper's source in this checkout."""
 FIGURES = ("figure4", "methods")
@@ -77,7 +83,7 @@ def inputs(out_dir: Path) -> dict[str, str]:
     root, data = location(out_dir)
     found = {"data": data}
     for name, file in SECTIONS.items():
-        path = BESIDE / file
-        there = path.exists() and path.is_relative_to(root)
-        found[name] = f"/{path.parent.relative_to(root).as_posix()}" if there else ""
+        folder = BESIDE / name
+        there = (folder / file).exists() and folder.is_relative_to(root)
+        found[name] = f"/{folder.relative_to(root).as_posix()}" if there else ""
     return found

@@ -24,6 +24,9 @@ from bench.speed.dynamic import FULL as FULL_CASES
 from bench.speed.dynamic import QUICK as QUICK_CASES
 from bench.speed.dynamic import Case, measure_dynamic
 from bench.speed.fleets import measure_fleets
+from bench.speed.generation import FULL as FULL_GENERATION
+from bench.speed.generation import QUICK as QUICK_GENERATION
+from bench.speed.generation import measure_generation
 from bench.speed.peers import find_peers, measure_against
 from bench.speed.report import write
 from bench.speed.timing import Row, rounded
@@ -33,7 +36,7 @@ from bench.speed.workload import reference
 
 @dataclass(frozen=True)
 class Plan:
-    """How much to measure: values of N, of each axis of growth, rounds, dynamic products."""
+    """How much to measure: values of N, of each axis of growth, rounds, products, generation."""
 
     agents: list[int]
     growth: dict[str, list[int]]
@@ -42,6 +45,8 @@ class Plan:
     rounds: int
     start_ups: int
     dynamic: list[Case]
+    generation: Sequence[str]
+    """Methods whose weights are generated for all agents at once, and one by one."""
 
 
 BUFFERS = [10_000, 100_000, 1_000_000]
@@ -57,6 +62,7 @@ QUICK = Plan(
     rounds=10,
     start_ups=3,
     dynamic=QUICK_CASES,
+    generation=QUICK_GENERATION,
 )
 FULL = Plan(
     agents=[2, 3, 4, 8, 16, 32],
@@ -70,6 +76,7 @@ FULL = Plan(
     rounds=30,
     start_ups=5,
     dynamic=FULL_CASES,
+    generation=FULL_GENERATION,
 )
 
 
@@ -131,6 +138,7 @@ def _measure(plan: Plan, device: torch.device) -> list[Row]:
             device,
             plan.rounds,
         ),
+        *measure_generation(config, plan.generation, plan.rounds),
         *measure_dynamic(plan.dynamic, plan.rounds),
     ]
 

@@ -56,6 +56,8 @@ class CoopNav:
     """
 
     score = "successful_steps"
+    exchangeable = True
+    """Whether agents, and targets, differ in nothing but their places."""
 
     def __init__(
         self,
@@ -68,11 +70,15 @@ class CoopNav:
     ) -> None:
         self.agents, self.discrete, self.gamma = agents, discrete, gamma
         self.dynamics, self.radius = options.dynamics, options.radius
+        self.radii: Tensor | None = None
+        """[R] what covers take for the radius, where it is not the same for all replicas."""
         self.horizon, self.targets = options.horizon, options.targets
         self.collisions, self.start = options.collisions, options.start
         self._reward = reward
         self.state_size = 6 * agents
         self.observation_size = 4 + 2 * agents + 2 * (agents - 1)
+        self.entities = ((agents, 2), (agents - 1, 2))
+        """The number and the width of what an observation lists: targets, and other agents."""
         self.action_size = len(MOVES) if discrete else 2
 
     @classmethod
@@ -183,6 +189,44 @@ class CoopNav:
     def terminated(self, state: Tensor) -> None:
         """Return None: success does not end an episode, and the horizon is a time limit."""
 
+    # -- goals -------------------------------------------------------------------------------------
+
+    def achieved(self, state: Tensor, chance: Tensor) -> Tensor:
+        """Return targets [..., 2 N] that are where the agents are, in an order by chance [..., N].
+
+        Moved by less than the radius, they are still covered.
+        """
+        order = self._cast_by(chance).unsqueeze(-1).expand(*chance.shape, 2)
+        return self.positions(state).gather(-2, order).flatten(-2)
+
+    def _cast_by(self, chance: Tensor) -> Tensor:
+        """Draw which agent each target is for: chance [..., N] -> [..., N]."""
+        return chance.argsort(-1)
+
+    def with_goal(self, state: Tensor, goal: Tensor) -> Tensor:
+        """Return states [..., S] with the targets [..., 2 N]."""
+        return torch.cat([state[..., : 4 * self.agents], goal], -1)
+
+    def approach(self, state: Tensor, left: Tensor) -> Tensor:
+        """Return states [..., S] of which each agent has a share `left` [..., N] of its way left.
+
+        Its way is a straight one to a target; no two agents' is the same.
+        """
+        x = self.positions(state)
+        in_turn = torch.arange(self.agents, device=state.device) / self.agents
+        own = self._cast_by(in_turn.expand_as(x[..., 0])).argsort(-1)
+        goal = self.target_positions(state).gather(-2, own.unsqueeze(-1).expand_as(x))
+        share = left.unsqueeze(-1)
+        nearer = torch.where(share == 1, x, goal + share * (x - goal))
+        return torch.cat([nearer.flatten(-2), state[..., 2 * self.agents :]], -1)
+
+    def reorder(self, state: Tensor, agents: Tensor, targets: Tensor) -> Tensor:
+        """List agents and targets of states [..., S] in other orders, each [..., N]."""
+        parts = self.positions(state), self.velocities(state), self.target_positions(state)
+        orders = (order.unsqueeze(-1).expand_as(parts[0]) for order in (agents, agents, targets))
+        moved = [part.gather(-2, order) for part, order in zip(parts, orders, strict=True)]
+        return torch.cat([part.flatten(-2) for part in moved], -1)
+
     # -- what rewards and metrics are made of ------------------------------------------------------
 
     def distances(self, state: Tensor) -> Tensor:
@@ -207,7 +251,10 @@ class CoopNav:
 
     def covers(self, state: Tensor) -> Tensor:
         """Whether agent i is within the radius of target j: [..., N, N] bool."""
-        return self.distances(state) <= self.radius
+        distances = self.distances(state)
+        if self.radii is None:
+            return distances <= self.radius
+        return distances <= self.radii.view(-1, *[1] * (distances.dim() - 1))
 
     def touching(self, state: Tensor) -> Tensor:
         """Whether agents i and j, i != j, collide: [..., N, N] of 0 and 1."""

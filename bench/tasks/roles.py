@@ -99,6 +99,8 @@ class Roles(CoopNav):
         gamma: discount, which only potential-based shaping looks at.
     """
 
+    exchangeable = False
+
     def __init__(
         self,
         agents: int,
@@ -140,3 +142,9 @@ class Roles(CoopNav):
         Covers, matchings, assignments and the rewards made of them follow the colours by this.
         """
         return super().distances(state) + self._penalty.to(state)
+
+    def _cast_by(self, chance: Tensor) -> Tensor:
+        """Draw which agent each target is for, of those of its colour."""
+        agents = (chance + self.cast.colour.to(chance.device)).argsort(-1)
+        targets = self.cast.target_colour.to(chance.device).argsort(stable=True)
+        return torch.empty_like(agents).index_copy_(-1, targets, agents)

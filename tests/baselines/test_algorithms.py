@@ -272,5 +272,5 @@ def test_impossible_combinations_are_refused_in_one_line() -> None:
         IQL(spec(2), Independent, root())
     with pytest.raises(RequestError, match="choose own"):
         ActorCritic(spec(2), Independent, root(), critic="local", gradient="joint")
-    with pytest.raises(RequestError, match="'local', 'per-agent' or 'one'"):
+    with pytest.raises(RequestError, match="'local', 'per-agent', 'one', 'deep-set', 'att"):
         ActorCritic(spec(2), Independent, root(), critic="two")

@@ -136,3 +136,14 @@ def test_initial_layers_keep_the_scale_of_what_flows_through() -> None:
     x = x.reshape(1, 1, 500, 200)
     y = mlp([(values[f"W{n}"], values[f"b{n}"]) for n in range(3)], x)
     assert 0.8 < float(y.var()) < 1.2
+
+
+def test_a_falling_rate_falls_linearly_to_its_share() -> None:
+    learner = Learner({"w": torch.zeros(1, 1, 1)}, 0.1, 1.0, 0.25, fall=(0.2, 4))
+    at, steps = 0.0, []
+    for _ in range(4):  # under a constant gradient each step of Adam is the rate
+        learner.descend(learner.online.views["w"].sum())
+        now = float(learner.online.flat)
+        steps.append(at - now)
+        at = now
+    assert steps == pytest.approx([0.08, 0.06, 0.04, 0.02], rel=1e-4)

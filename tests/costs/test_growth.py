@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from bench.config import load_methods, resolve
-from bench.costs import costs, draw, growth
+from bench.costs import costs, draw, growth, world
 from bench.costs.output import write
 from bench.fleet import Fleet
 
@@ -74,7 +74,7 @@ def test_counts_without_numbers_are_those_of_a_run() -> None:
     trained = [name for name, entry in load_methods().items() if entry.scheme]
     for method in ["oracle", "random", *trained]:
         sizes = {"sampler": "uniform", "hidden": [H, H], "buffer": 1}
-        config = resolve({"method": method, "task": "roles"}, sizes)
+        config = resolve({"method": method, **world(method)}, sizes)
         counted = costs(method, config.agents, [H, H])
         fleet = Fleet([config], torch.device("cpu"))
         assert fleet.cost().model_dump().items() <= counted.items()
@@ -104,10 +104,11 @@ def test_no_count_grows_faster_than_a_polynomial() -> None:
 
 
 def test_what_is_written_has_every_method_that_trains(tmp_path: Path) -> None:
-    written = {path.name for path in write([{"method": "a"}], tmp_path)}
+    written = {path.name for path in write([{"method": "a"}], {"agents": 3}, tmp_path)}
     assert written == {"methods.json", "growth.csv", "growth.svg", "growth.png"}
     with (tmp_path / "growth.csv").open() as file:
         rows = list(csv.DictReader(file))
+    assert json.loads((tmp_path / "methods.json").read_text())["at"] == {"agents": 3}
     trained = {name for name, entry in load_methods().items() if entry.scheme} - {"meta-dqn"}
     assert {row["method"] for row in rows} == trained
     assert len(rows) == len(trained) * (len(growth.AGENTS) + len(growth.WIDTHS))

@@ -188,7 +188,7 @@ def _level(config: RunConfig, regime: Regime, generator: np.random.Generator) ->
         return 0.02
     if regime == "zero":
         return 0.0
-    level = {1: 16.0, 2: 14.0, 3: 6.0, 4: 0.0}[config.agents]
+    level = {1: 16.0, 2: 14.0, 3: 6.0, 4: 0.0}.get(config.agents, 9.0)
     level *= {"prioritized": 1.0, "uniform": 0.6}[config.sampler]
     level *= {"group-goal": 1.0}.get(config.reward, 0.85)
     level *= {"maddpg": 0.7, "iql": 0.3}.get(config.method, 1.0)

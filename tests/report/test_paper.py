@@ -12,7 +12,7 @@ import typst
 from synthetic import build_all
 
 from bench.errors import RequestError, WorldError
-from bench.report import paper, tables
+from bench.report import figures, paper, tables
 from bench.report.load import load
 
 QUICK = Path(__file__).parents[2] / "config" / "quick.yaml"
@@ -51,6 +51,27 @@ def test_every_figure_is_cited(small, built):
     labels = [figure.get("label") for figure in query(small.out, "figure")]
     assert len(labels) >= 10
     assert set(labels) <= cited
+
+
+@pytest.fixture
+def beside(tmp_path, monkeypatch):
+    """Sections of the appendix whose grids have records of their own, beside the paper's."""
+    monkeypatch.setattr(paper, "BESIDE", tmp_path)
+    for name in ("hypernet", "specialisation"):
+        grid = QUICK.with_name(f"{name}.yaml")
+        synthetic.write_records(grid, tmp_path)
+        for module in (tables, figures):
+            module.build(load(grid, tmp_path), tmp_path / name)
+    return tmp_path
+
+
+def test_sections_of_other_grids_are_set_and_cite_their_figures(small, built, beside):
+    for name in ("hypernet", "specialisation"):
+        assert paper.inputs(small.out)[name].endswith(name)
+    assert paper.compile_pdf(small.out) != built["paper.pdf"]
+    cited = {ref["target"] for ref in query(small.out, "ref")}
+    labels = {figure.get("label") for figure in query(small.out, "figure")}
+    assert {"<changes>", "<changed>", "<specialised>"} <= labels <= cited
 
 
 def test_every_reference_is_cited_somewhere():

@@ -9,7 +9,6 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from baselines.hypernet.generators import Generator, Manifest
-from bench.errors import RequestError
 from bench.random import Random
 
 
@@ -20,18 +19,10 @@ class Grouped(Generator):
 
     Args:
         manifest: what to generate.
-        groups: K.
-
-    Raises:
-        RequestError: if a group would have no agent.
+        groups: K, at most N.
     """
 
     def __init__(self, manifest: Manifest, groups: int) -> None:
-        if groups > manifest.agents:
-            raise RequestError(
-                f"groups = {groups} with {manifest.agents} agents leaves groups empty; "
-                f"choose groups: {manifest.agents} or fewer"
-            )
         self._manifest, self._groups = manifest, groups
 
     def init(self, random: Random) -> dict[str, Tensor]:

@@ -1,0 +1,1 @@
+"""Symmetry: teams whose agents, and whose targets, may be listed in any order."""
