@@ -81,8 +81,9 @@ def train_runs(
     with contextlib.ExitStack() as locks:
         for run in runs:
             locks.enter_context(_lock(places.checkpoint([run]).with_suffix(".lock")))
-            clear_temporary(places.record(run))
-            clear_temporary(places.policy(run))
+            for path in (places.record(run), places.policy(run), places.checkpoint([run])):
+                clear_temporary(path)
+        clear_temporary(places.checkpoint(runs))
         kept = {run.key: None if force else up_to_date(places.record(run), run) for run in runs}
         todo = [run for run in runs if kept[run.key] is None]
         for done in ([run] for run in runs if kept[run.key] is not None):

@@ -145,9 +145,11 @@ def test_checkpoints_that_outlived_their_run_are_removed(tmp_path: Path) -> None
     ]
     for name in (*names, "seed10.safetensors"):
         lock.with_name(name).touch()
+        lock.with_name(f".tmp-probe-{name}").touch()
     assert main(["train", *flags]) == 0
     left = {path.name for path in lock.parent.iterdir()}
-    assert left == {"seed0.lock", "seed1.lock", "seed10.safetensors"}
+    others = {"seed10.safetensors", ".tmp-probe-seed10.safetensors"}
+    assert left == {"seed0.lock", "seed1.lock", *others}
 
 
 def test_a_truncated_record_is_trained_again(

@@ -62,10 +62,9 @@ class Lab:
         self._command = ["train", *flags, results, "--checkpoint-seconds=0"]
         self._processes = multiprocessing.get_context("forkserver")
         self._processes.set_forkserver_preload(["bench.faults.warm"])
-        start = time.monotonic()
         if self.wait(self.start()):
             raise WorldError(f"an uninterrupted run failed: {self._log.read_text()}")
-        self.seconds = time.monotonic() - start
+        self.seconds = time.monotonic() - self.started
         """That the run takes, the start of its process included."""
         calls, largest = self._log.with_suffix(".calls").read_text().split()
         self.calls, self.largest = int(calls), int(largest)
@@ -75,6 +74,7 @@ class Lab:
     def start(self, arm: Arm | None = None) -> ForkServerProcess:
         """Start the run in a process of its own, with a fault prepared in it."""
         process = self._processes.Process(target=train, args=(self._command, self._log, arm))
+        self.started = time.monotonic()
         process.start()
         return process
 
