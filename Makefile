@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 GRID ?= config/quick.yaml
-PAPER ?= config/demo.yaml
+PAPER ?= config/paper.yaml
 CACHE := $(CURDIR)/.cache
 RUN := mkdir -p "$(CACHE)/tmp" && env XDG_CACHE_HOME="$(CACHE)" MPLCONFIGDIR="$(CACHE)" TMPDIR="$(CACHE)/tmp"
 

@@ -14,7 +14,9 @@ import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
+
+from pydantic import BaseModel
 
 from bench import records
 from bench.config import behaviour
@@ -27,12 +29,7 @@ over episodes, in every metric."""
 LAST = 3.0
 """Elsewhere, the score may differ by so many standard deviations over the recorded seeds, or by so
 many standard errors of the evaluation, whichever is more."""
-LATER = [
-    name
-    for name, field in Record.model_fields.items()
-    if name != "reason" and not field.is_required() and field.default is None
-]
-"""Blocks that records made before there were such blocks do not have."""
+ModelT = TypeVar("ModelT", bound=BaseModel)
 
 Verdict = Literal["identical", "within tolerance", "differs"]
 
@@ -124,7 +121,7 @@ def compare(old: Record, new: Record, here: bool, seeds: list[float]) -> tuple[V
         here: whether they must be identical.
         seeds: recorded scores of the cell.
     """
-    new = new.model_copy(update={name: None for name in LATER if getattr(old, name) is None})
+    new = as_far_as(old, new)
     if records.deterministic(old) == records.deterministic(new):
         return "identical", "every bit of the deterministic part"
     if here:
@@ -142,6 +139,25 @@ def compare(old: Record, new: Record, here: bool, seeds: list[float]) -> tuple[V
         if not abs(first - values[0]) <= FIRST * a.std[name][0] + 1e-6 * abs(values[0]):
             return "differs", f"{name} before training: {values[0]:.6g}, now {first:.6g}"
     return _final(old, new, seeds)
+
+
+def as_far_as(old: ModelT, new: ModelT) -> ModelT:
+    """Return the new one without what was not yet measured when the old one was made.
+
+    Such blocks and numbers, at any depth, are those that may be missing and are so in the old.
+    """
+    cut: dict[str, object] = {}
+    for name, field in type(old).model_fields.items():
+        was, now = getattr(old, name), getattr(new, name)
+        if name != "reason" and field.default in (None, []) and was == field.default:
+            now = was
+        elif isinstance(was, BaseModel) and isinstance(now, BaseModel):
+            now = as_far_as(was, now)
+        elif isinstance(was, list) and len(was) == len(now):
+            pairs = zip(was, now, strict=True)
+            now = [as_far_as(a, b) if isinstance(a, BaseModel) else b for a, b in pairs]
+        cut[name] = now
+    return new.model_copy(update=cut)
 
 
 def _final(old: Record, new: Record, seeds: list[float]) -> tuple[Verdict, str]:

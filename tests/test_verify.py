@@ -105,8 +105,23 @@ def test_elsewhere_what_is_counted_and_how_it_starts_must_agree(cell: list[Recor
     assert "before training" in verify.compare(old, edited(old, evaluation=curve), False, [])[1]
 
 
-def test_blocks_that_came_later_are_not_compared(cell: list[Record]) -> None:
-    old = cell[0].model_copy(update=dict.fromkeys(verify.LATER))
-    assert "diagnostics" in verify.LATER and "absolute" not in verify.LATER
-    assert verify.compare(old, cell[0], True, [])[0] == "identical"
-    assert verify.compare(cell[0], old, True, [])[0] == "differs"
+def test_what_came_later_is_not_compared_and_the_rest_is(cell: list[Record]) -> None:
+    new = cell[0]
+    assert new.diagnostics is not None and new.diagnostics.gradient is not None
+    layers = [
+        layer.model_copy(update={"gradient": [], "alike": None, "dead": []})
+        for layer in new.diagnostics.layers
+    ]
+    old = new.model_copy(
+        update={
+            "teamwork": None,
+            "diagnostics": new.diagnostics.model_copy(update={"gradient": None, "layers": layers}),
+        }
+    )
+    assert verify.compare(old, new, True, [])[0] == "identical"
+    assert verify.compare(new, old, True, [])[0] == "differs"
+    other = old.diagnostics.model_copy(update={"diversity": 0.5})  # type: ignore[union-attr]
+    assert (
+        verify.compare(old.model_copy(update={"diagnostics": other}), new, True, [])[0] == "differs"
+    )
+    assert verify.compare(old.model_copy(update={"absolute": None}), new, True, [])[0] == "differs"
