@@ -11,7 +11,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
@@ -30,8 +30,11 @@ from bench.tasks.options import CoopNavOptions
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return its exit status."""
-    with contextlib.suppress(ValueError):  # not in the main thread: the caller's affair
-        signal.signal(signal.SIGTERM, _terminate)
+    with _terminable():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
         options = parser().parse_args(arguments)
         COMMANDS[options.command](options)
@@ -58,9 +61,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 128 + (stop.args[0] if stop.args else signal.SIGINT)
 
 
-def _terminate(number: int, _frame: object) -> NoReturn:
-    """End as when interrupted from the keyboard, so that nothing half-written stays behind."""
-    raise KeyboardInterrupt(number)
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """End by SIGTERM as by the keyboard, so that nothing half-written stays behind."""
+
+    def terminate(number: int, _frame: object) -> NoReturn:
+        raise KeyboardInterrupt(number)
+
+    try:
+        before = signal.signal(signal.SIGTERM, terminate)
+    except ValueError:  # not in the main thread: the caller's affair
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 def _train(options: argparse.Namespace) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from small import TINY
 
 from bench import records, registry
-from bench.cli import main
+from bench.cli import COMMANDS, main
 from bench.evaluate import evaluate
 from bench.policies import find_policy, load_policy
 from bench.random import Random
@@ -150,6 +151,16 @@ def test_checkpoints_that_outlived_their_run_are_removed(tmp_path: Path) -> None
     left = {path.name for path in lock.parent.iterdir()}
     others = {"seed10.safetensors", ".tmp-probe-seed10.safetensors"}
     assert left == {"seed0.lock", "seed1.lock", *others}
+
+
+def test_sigterm_ends_a_command_in_one_line_and_is_the_callers_again_afterwards(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setitem(COMMANDS, "tasks", lambda _: signal.raise_signal(signal.SIGTERM))
+    assert main(["tasks"]) == 128 + signal.SIGTERM
+    assert "the same command goes on from here" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_a_truncated_record_is_trained_again(
