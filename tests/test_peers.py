@@ -168,7 +168,7 @@ def same_weights(learner: naive.Learner, algorithm: Any) -> list[tuple[torch.Ten
     ):
         own_actor, own_critic = (
             part.target if target else part.online.views
-            for part in (algorithm._actor, algorithm._critic)
+            for part in (algorithm._actor, algorithm._critics.learner)
         )
         trunk = layers(actor.trunk)
         heads = list(actor.heads)

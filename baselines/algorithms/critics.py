@@ -51,6 +51,10 @@ class Critics:
         """Evaluate what critics see: [R, C, B, in] -> [R, K, B, 1]."""
         return mlp(self._scheme.weights(parameters), self._twice(seen))
 
+    def _estimates(self, seen: Tensor) -> Tensor:
+        """Evaluate it by the critics that learn: [R, C, B, in] -> [R, K, B, 1]."""
+        return self._values(self.learner.online.views, seen)
+
     def layers(self) -> Weights:
         """Return the layers of all critics, the first C being those that lead the actors."""
         return self._scheme.weights(self.learner.online.views)
@@ -84,7 +88,7 @@ class Critics:
             target = self._twice(td_target(reward, q_t, self._gamma, batch.terminated))
             if self._range is not None:
                 bound_returns(target, self._range, self._gamma)
-        q_tm1 = self._values(self.learner.online.views, stored)
+        q_tm1 = self._estimates(stored)
         td = q_tm1.detach().squeeze(-1) - target
         gradient = weighted_square_gradient(td, batch.weight)
         return td, self.learner.descend(q_tm1, gradient.unsqueeze(-1))

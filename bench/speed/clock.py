@@ -38,7 +38,7 @@ PARTS = {
 """The part that a call belongs to, by scope and function."""
 
 STAGES = {
-    "_critics.layers": ("targets", "critic"),
+    "_critics._estimates": ("targets", "critic"),
     "_learn_actions": ("critic", "actor"),
     "_track": ("actor", "averaging"),
 }

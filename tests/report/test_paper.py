@@ -71,7 +71,7 @@ def test_sections_of_other_grids_are_set_and_cite_their_figures(small, built, be
     assert paper.compile_pdf(small.out) != built["paper.pdf"]
     cited = {ref["target"] for ref in query(small.out, "ref")}
     labels = {figure.get("label") for figure in query(small.out, "figure")}
-    assert {"<changes>", "<changed>", "<specialised>"} <= labels <= cited
+    assert {"<ablation-changes>", "<ablation-changed>", "<specialised>"} <= labels <= cited
 
 
 def test_every_reference_is_cited_somewhere():
