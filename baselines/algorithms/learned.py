@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
 from torch import Tensor
@@ -12,7 +13,7 @@ from baselines.networks import Acting, Learner, layer_gradients, parameter_count
 from bench.interfaces import Batch, ParameterScheme, Weights
 
 
-class Learned:
+class Learned(ABC):
     """An algorithm that is made of learners.
 
     Args:
@@ -61,9 +62,9 @@ class Learned:
         self.load(kept)
         return found
 
+    @abstractmethod
     def _loss_gradient(self, batch: Batch, outputs: Tensor) -> Tensor:
         """Differentiate the loss by the acting network's outputs: [R, N, B, out]."""
-        raise NotImplementedError
 
     @property
     def policy(self) -> Mapping[str, Tensor]:

@@ -7,6 +7,7 @@ move of the step before, so what they must do differently cannot come from what 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, Self
 
@@ -27,7 +28,7 @@ NO_MOVE = -1.0
 RewardFunction = Callable[["Game", Tensor, Tensor], Tensor]
 
 
-class Game:
+class Game(ABC):
     """Agents move at once, by discrete moves, and are paid for it; over [R, E] episodes.
 
     A state [..., S] holds the agents' last moves, 0 to A - 1, or :data:`NO_MOVE`: S = N.  Episodes
@@ -78,9 +79,9 @@ class Game:
         """Reward every agent for a transition: [..., N]."""
         return self._reward(self, state, next_state)
 
+    @abstractmethod
     def payoffs(self, state: Tensor) -> Tensor:
         """Pay every agent for the joint move that a state holds: [..., N]."""
-        raise NotImplementedError
 
 
 class MatrixGame(Game):
@@ -138,9 +139,9 @@ class MatrixGame(Game):
 
     # -- what rewards and metrics are made of ------------------------------------------------------
 
+    @abstractmethod
     def pay(self, count: Tensor) -> Tensor:
         """What a move pays to each of the `count` agents that make it, 1 to N."""
-        raise NotImplementedError
 
     def payoffs(self, state: Tensor) -> Tensor:
         """See `Game`."""
