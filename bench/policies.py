@@ -12,13 +12,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from bench.config import RunConfig, method_entry, validate
+from bench.config import RunConfig, method_entry
 from bench.errors import RequestError, WorldError
 from bench.fleet import build_algorithm, make_spec
 from bench.interfaces import Algorithm, Task
 from bench.random import Random
 from bench.records import write_atomic
 from bench.tasks import make_task
+from bench.validation import validate
 
 
 def save_policy(path: Path, config: RunConfig, policy: Mapping[str, Tensor]) -> None:

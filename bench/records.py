@@ -19,8 +19,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from bench.config import RunConfig, Strict, validate
+from bench.config import RunConfig
 from bench.errors import RequestError, WorldError
+from bench.validation import Strict, validate
 
 SCHEMA: Literal[2] = 2
 """Version of the layout.  2: with a checksum, as `provenance.checksum`."""
