@@ -20,9 +20,10 @@ import yaml
 
 from bench import registry
 from bench.arguments import parser
-from bench.config import RunConfig, load_methods, resolve
+from bench.config import RunConfig, resolve
 from bench.errors import RequestError, WorldError, nearest
 from bench.grid import Run, expand, load_grid
+from bench.methods import load_methods
 from bench.records import read, write_atomic
 from bench.runner import Places, train_runs
 from bench.tasks.options import CoopNavOptions

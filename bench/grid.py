@@ -16,8 +16,9 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from bench import registry
-from bench.config import RunConfig, behaviour, load_methods, method_entry, resolve
+from bench.config import RunConfig, behaviour, resolve
 from bench.errors import RequestError, nearest
+from bench.methods import load_methods, method_entry
 from bench.validation import Name, Positive, Strict, read_yaml, validate
 
 AXES = ("method", "reward", "sampler", "agents", "seed", "variant")

@@ -15,8 +15,8 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from bench import stats
-from bench.config import claims_file
 from bench.grid import Label
+from bench.report import claims_file
 from bench.report.aggregate import Row, counted
 from bench.report.curves import CURVES, letter
 from bench.report.formats import Table, Value

@@ -7,9 +7,10 @@ from functools import partial
 
 import torch
 
-from bench.config import RunConfig, method_entry
+from bench.config import RunConfig
 from bench.fleet import make_spec, scheme_factory
 from bench.interfaces import Weights
+from bench.methods import method_entry
 from bench.random import Random
 from bench.speed.timing import Row, interleave, rounded, spread
 from bench.tasks import make_task

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import synthetic
 
-from bench.config import load_methods
+from bench.methods import load_methods
 from bench.report import figures, leaderboard, paper, tables
 from bench.report.load import Results, load
 
