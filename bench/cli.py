@@ -22,9 +22,10 @@ from bench import registry
 from bench.arguments import parser
 from bench.config import RunConfig, resolve
 from bench.errors import RequestError, WorldError, nearest
+from bench.files import write_atomic
 from bench.grid import Run, expand, load_grid
 from bench.methods import load_methods
-from bench.records import read, write_atomic
+from bench.records import read
 from bench.runner import Places, train_runs
 from bench.tasks.options import CoopNavOptions
 

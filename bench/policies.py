@@ -14,11 +14,11 @@ from torch import Tensor
 
 from bench.config import RunConfig
 from bench.errors import RequestError, WorldError
+from bench.files import write_atomic
 from bench.fleet import build_algorithm, make_spec
 from bench.interfaces import Algorithm, Task
 from bench.methods import method_entry
 from bench.random import Random
-from bench.records import write_atomic
 from bench.tasks import make_task
 from bench.validation import validate
 

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 from bench.config import behaviour
 from bench.errors import RequestError, WorldError
+from bench.files import clear_temporary, write_atomic
 from bench.grid import Run
-from bench.records import Record, clear_temporary, read, refuse_another, write, write_atomic
+from bench.records import Record, read, refuse_another, write
 
 if TYPE_CHECKING:
     import torch

@@ -13,6 +13,7 @@ from small import tiny
 
 from bench import records
 from bench.errors import WorldError
+from bench.files import write_atomic
 from bench.records import Record
 from bench.train import train
 
@@ -152,7 +153,7 @@ def test_a_failed_write_leaves_what_was_there(
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(WorldError, match="No space left"):
-        records.write_atomic(path, b"after")
+        write_atomic(path, b"after")
     assert path.read_text() == "before"
     with pytest.raises(WorldError, match="No space left"):
         records.write(tmp_path / "seed0.json", record)
