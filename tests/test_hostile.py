@@ -24,7 +24,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from small import TINY, tiny
 
-from bench import cli, records
+from bench import cli, files, records
 from bench.config import RunConfig, resolve
 from bench.errors import RequestError, WorldError
 from bench.grid import Grid, Run, expand, load_grid
@@ -356,7 +356,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(
     results = tmp_path / "results"
     results.mkdir()
     (results / "demo").symlink_to(ROOT / "results" / "demo")
-    monkeypatch.setattr(records.tempfile, "mkstemp", refuse)
+    monkeypatch.setattr(files.tempfile, "mkstemp", refuse)
     more = FAST if command == "train" else [f"--grid={ROOT / 'config' / 'demo.yaml'}"]
     assert cli.main([command, *more, f"--results={results}"]) == 1
     error = capsys.readouterr().err
