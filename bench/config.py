@@ -162,8 +162,10 @@ ADDED_LATER: Mapping[str, Any] = {
 what was done before: at that value they are not hashed, so that old records stay good."""
 
 
-def resolve(*layers: Mapping[str, Any], where: str = "request") -> RunConfig:
+def resolve(*layers: Mapping[str, Any], tuned: bool = False, where: str = "request") -> RunConfig:
     """Merge layers of RunConfig values, later ones winning, over the method's own settings.
+
+    With ``tuned``, what its tuning chose lies between the two.
 
     Raises:
         RequestError: for an unknown key, a bad value, or a sampler that the method cannot use.
@@ -189,7 +191,8 @@ def resolve(*layers: Mapping[str, Any], where: str = "request") -> RunConfig:
     task = str(merged.get("task", RunConfig.model_fields["task"].default))
     if rewards := registry.REWARDS.get(registry.family(task)):
         fallback["reward"] = next(iter(rewards))
-    config = validate(RunConfig, {**fallback, **entry.settings, **merged}, where)
+    own = entry.settings | entry.tuned if tuned else entry.settings
+    config = validate(RunConfig, {**fallback, **own, **merged}, where)
     family = registry.family(config.task)
     moves = None
     if family in registry.TASK_OPTIONS:

@@ -31,7 +31,9 @@ class MethodEntry(Strict):
     samplers: list[str] = list(registry.SAMPLERS)
     """Samplers that the method supports; a grid that asks for another is refused."""
     settings: dict[str, Any] = {}
-    """RunConfig values tuned for this method."""
+    """RunConfig values that are this method's defaults."""
+    tuned: dict[str, Any] = {}
+    """RunConfig values that config/tuning.yaml chose, for experiments that ask for them."""
 
     @property
     def wants_features(self) -> bool:

@@ -13,11 +13,13 @@ START, END = "<!-- claims: written by tests/test_readme.py -->\n", "<!-- /claims
 def claims() -> str:
     """Return the claims' verdicts of the paper grid as a table."""
     lines = json.loads((ROOT / "results" / "paper" / "values.json").read_text())["verdicts"]
-    header = list(lines[0])
+    counts = sorted(name for name in lines[0] if name.startswith("N = "))
+    header = ["Claim", "Experiment", "Curve", *counts]
     rows, last = [header, ["---"] * len(header)], None
     for line in lines:
-        cells = [f"`{line['experiment']}`" if name == "experiment" else line[name] for name in line]
-        rows.append(["" if line["claim"] == last else line["claim"], *cells[1:]])
+        verdicts = [line[name] for name in counts]
+        named = ["" if line["claim"] == last else line["claim"], f"`{line['experiment']}`"]
+        rows.append([*named, line["curve"], *verdicts])
         last = line["claim"]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 

@@ -10,6 +10,7 @@ from typing import Any
 from bench import stats
 from bench.errors import RequestError
 from bench.files import write_atomic
+from bench.methods import method_entry
 from bench.report.aggregate import Row, overall, rows, world
 from bench.report.claims import glance, ledger, load_rules
 from bench.report.curves import CURVES, FIGURE4, experiments, panels
@@ -112,9 +113,11 @@ def values(results: Results) -> dict[str, Any]:
         ],
         "claims": ledger(table),
         "verdicts": glance(ledger(table)),
-        "methods": list(
-            dict.fromkeys(row.cell.config.method for row in table if not row.cell.reference)
-        ),
+        "methods": {
+            row.cell.config.method: method_entry(row.cell.config.method).summary
+            for row in table
+            if not row.cell.reference
+        },
     }
 
 
