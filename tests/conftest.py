@@ -1,4 +1,4 @@
-"""Shared by all tests: one thread, torch's own generator seeded, and the record of a tiny run."""
+"""Shared by all tests: one thread, torch's own generator seeded, and a tiny run."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import pytest
 import torch
 from small import tiny
 
+from bench.outcome import Outcome
 from bench.records import Record
 from bench.train import train
 
@@ -19,6 +20,12 @@ def _seeded() -> None:
 
 
 @pytest.fixture(scope="session")
-def record() -> Record:
+def outcome() -> Outcome:
+    """What a tiny run leaves behind."""
+    return train([tiny()], torch.device("cpu"))[0]
+
+
+@pytest.fixture(scope="session")
+def record(outcome: Outcome) -> Record:
     """The record of a tiny run."""
-    return train([tiny()], torch.device("cpu"))[0].record
+    return outcome.record

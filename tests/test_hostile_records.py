@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,13 @@ import torch
 from fuzz import FUZZ, VALUES, change_at, one_line
 from hypothesis import example, given
 from hypothesis import strategies as st
+from safetensors.torch import save_file
+from torch import Tensor
 
 from bench import records
 from bench.errors import WorldError
-from bench.policies import load_policy
+from bench.outcome import Outcome
+from bench.policies import load_policy, save_policy
 from bench.records import Record
 
 ROOT = Path(__file__).parents[1]
@@ -135,6 +139,33 @@ def test_no_pickle_is_ever_loaded() -> None:
 def test_a_pickle_in_a_policys_place_is_refused_unread(tmp_path: Path) -> None:
     path = tmp_path / "seed0.safetensors"
     torch.save({"x": torch.zeros(1)}, path)
+    with pytest.raises(WorldError, match="unreadable"):
+        load_policy(path)
+
+
+POLICIES: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
+    "another shape, which would be repeated": (lambda t: t.flatten()[:1], "does not fit"),
+    "a NaN": (lambda t: t * torch.nan, "NaN or infinity"),
+}
+
+
+@pytest.mark.parametrize("kind", POLICIES)
+def test_a_policy_of_other_numbers_than_its_method_has_is_refused(
+    kind: str, outcome: Outcome, tmp_path: Path
+) -> None:
+    change, words = POLICIES[kind]
+    path = tmp_path / "seed0.safetensors"
+    save_policy(path, outcome.record.config, outcome.policy)
+    load_policy(path)
+    changed = {name: change(tensor) for name, tensor in outcome.policy.items()}
+    save_policy(path, outcome.record.config, changed)
+    with pytest.raises(WorldError, match=rf"seed0\.safetensors .*{words}"):
+        load_policy(path)
+
+
+def test_a_policy_with_a_bottomless_configuration_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "seed0.safetensors"
+    save_file({"best.x": torch.zeros(1)}, path, {"config": "[" * 200_000})
     with pytest.raises(WorldError, match="unreadable"):
         load_policy(path)
 
