@@ -250,7 +250,7 @@ def behaviour(config: RunConfig) -> dict[str, str]:
     if config.augmentation != "none":
         parts["augmentation"] = (registry.AUGMENTATION, {})
     return {
-        part: f"{path}@{registry.version(path)}"
+        part: f"{path}@{registry.version(path, options)}"
         + (f" {json.dumps(options, sort_keys=True)}" if options else "")
         for part, (path, options) in parts.items()
     }

@@ -139,20 +139,34 @@ def source(path: str) -> Path:
 
 
 @functools.cache
-def version(path: str) -> int:
+def _declared(path: str) -> Mapping[str, Any]:
+    """Read the literals that the module of ``path`` assigns to names of its top level."""
+    found = {}
+    for node in ast.parse(source(path).read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and isinstance(node.value, (ast.Constant, ast.Dict)):
+            names = {target.id for target in node.targets if isinstance(target, ast.Name)}
+            for name in names & {"VERSION", "OPTION_VERSIONS"}:
+                found[name] = ast.literal_eval(node.value)
+    return found
+
+
+def version(path: str, options: Mapping[str, Any] = {}) -> int:
     """Read the behaviour version that the module of ``path`` declares as ``VERSION = <int>``.
+
+    One that changed what some options do, and nothing else, declares ``OPTION_VERSIONS`` besides,
+    which maps ``option`` or ``option=value`` to a higher version: runs with that option have it.
 
     Raises:
         RequestError: if the module declares none.
     """
-    for node in ast.parse(source(path).read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
-            names = [target.id for target in node.targets if isinstance(target, ast.Name)]
-            if "VERSION" in names and isinstance(node.value.value, int):
-                return node.value.value
-    raise RequestError(
-        f"{source(path)} declares no behaviour version: write VERSION = 1 at its top"
-    )
+    declared = _declared(path)
+    if not isinstance(declared.get("VERSION"), int):
+        raise RequestError(
+            f"{source(path)} declares no behaviour version: write VERSION = 1 at its top"
+        )
+    higher = declared.get("OPTION_VERSIONS", {})
+    named = {*options, *(f"{name}={value}" for name, value in options.items())}
+    return max(declared["VERSION"], *(higher[name] for name in named & higher.keys()), 0)
 
 
 def options_model(path: str) -> Any:

@@ -185,6 +185,17 @@ def test_every_method_names_parts_that_exist_and_declare_a_version() -> None:
         assert callable(registry.load(path))
 
 
+def test_an_option_may_have_a_higher_version_than_its_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = 'VERSION = 2\nOPTION_VERSIONS = {"warm": 3, "kind=b": 4}\n'
+    (tmp_path / "versioned.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    versions = {"{}": 2, '{"kind": "a"}': 2, '{"warm": 9}': 3, '{"kind": "b", "warm": 1}': 4}
+    for options, expected in versions.items():
+        assert registry.version("versioned:Scheme", json.loads(options)) == expected
+
+
 def test_a_method_from_outside_needs_no_change_here(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
