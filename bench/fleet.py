@@ -62,9 +62,10 @@ def scheme_factory(entry: MethodEntry, spec: Spec) -> SchemeFactory:
     """
     assert entry.scheme is not None
     registry.check_options(entry.scheme, entry.scheme_options, "scheme_options")
-    scheme, options = registry.load(entry.scheme), dict(entry.scheme_options)
-    if "features" in inspect.signature(scheme).parameters:
-        options["features"] = spec.features
+    scheme = registry.load(entry.scheme)
+    told = {"features": spec.features, "batch": spec.config.batch}
+    wanted = told.keys() & inspect.signature(scheme).parameters
+    options = {**entry.scheme_options, **{name: told[name] for name in wanted}}
     return functools.partial(scheme, **options)
 
 

@@ -217,7 +217,8 @@ class ParameterScheme(Protocol):
     """Where the weights of a network for N agents come from.
 
     Built as ``Scheme(sizes, agents, **scheme_options)`` with the layer sizes [in, H, ..., out]; one
-    that takes an argument `features` is given those of the spec.  A scheme may also have
+    that takes an argument `features` is given those of the spec, and one that takes `batch` the
+    run's.  A scheme may also have
 
     - a method `settle`, as in `Settle`, and keep what that counts among its parameters;
     - a method `memory(parameters)` that returns a `Memory`, or None;

@@ -23,6 +23,8 @@ from bench.interfaces import Weights
 from bench.random import Random
 
 VERSION = 1
+OPTION_VERSIONS = {"match=flops": 2}
+"""2: of the run's own batch, the target network's generation counted."""
 
 WIDEST = 1 << 16
 
@@ -34,8 +36,8 @@ class Widened:
         sizes: [in, H, ..., out] before widening.
         agents: N.
         features: [N, F] what the task says of the agents' roles, for the hypernetwork.
-        match: `parameters` trained, or `flops` of a gradient step, generation included.
-        rows: B, the batch that FLOPs are counted for.
+        batch: B, that FLOPs are counted for: generation costs the same for a batch of any size.
+        match: `parameters` trained, or `flops` of an update, generation included.
         agent_id: whether the network sees the agent's ID.
         of: the options of the hypernetwork to be matched.
 
@@ -48,9 +50,9 @@ class Widened:
         sizes: Sequence[int],
         agents: int,
         features: Tensor | None = None,
+        batch: int = 1024,
         *,
         match: Literal["parameters", "flops"] = "parameters",
-        rows: int = 1024,
         agent_id: bool = True,
         of: Mapping[str, Any] = {},
     ) -> None:
@@ -66,14 +68,14 @@ class Widened:
         def cost(width: int) -> int:
             layers = list(itertools.pairwise(widened(width)))
             if match == "flops":
-                products = sum(3 * fan_in * fan_out for fan_in, fan_out in layers)
+                products = sum(4 * fan_in * fan_out for fan_in, fan_out in layers)
                 # Nobody asks for the gradient of the observations.
-                return 2 * agents * rows * (products - layers[0][0] * layers[0][1])
+                return 2 * agents * batch * (products - layers[0][0] * layers[0][1])
             own = agents * width if agent_id else 0
             return own + sum((fan_in + 1) * fan_out for fan_in, fan_out in layers)
 
         if match == "flops":
-            goal = flops(hypernet, torch.empty(1, agents, rows, sizes[0], device="meta"))
+            goal = flops(hypernet, torch.empty(1, agents, batch, sizes[0], device="meta"))
         else:
             goal = sum(value.numel() for value in hypernet.init(random).values())
         above = bisect.bisect_left(range(WIDEST), goal, lo=1, key=cost)
@@ -90,9 +92,14 @@ class Widened:
 
 
 def flops(scheme: Hypernet | Shared | Widened, x: Tensor) -> int:
-    """Count what a gradient step of a network multiplies, for x [1, N, B, in] without numbers."""
+    """Count what an update of a network multiplies, for x [1, N, B, in] without numbers.
+
+    That is a pass through its target, and a gradient step.
+    """
     values = scheme.init(Random.from_seeds([0], x.device))
     with FlopCounterMode(display=False) as counter:
+        with torch.no_grad():
+            mlp(scheme.weights(values), x)
         parameters = {name: value.requires_grad_() for name, value in values.items()}
         loss = mlp(scheme.weights(parameters), x).sum()
         torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)

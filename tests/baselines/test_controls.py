@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from small import tiny
 from torch import Tensor
 
 from baselines.hypernet.scheme import Hypernet
@@ -15,6 +16,7 @@ from baselines.sharing.shared import Shared
 from baselines.sharing.widened import Widened, flops
 from bench.conformance.scheme import SIZES, N, R, drawn, observations, stepped
 from bench.errors import RequestError
+from bench.fleet import Fleet
 
 ROLES = torch.tensor([[1.0, 0.0], [0.3, 2.0], [1.0, 1.0]])
 CONDITIONINGS = ["learned", "orthogonal", "one-hot", "features"]
@@ -72,17 +74,33 @@ def size(scheme: Any) -> int:
 def test_no_other_width_comes_closer_to_the_hypernetworks_size(
     options: dict[str, Any], agent_id: bool
 ) -> None:
-    sizes, rows = [5, 16, 16, 2], 64
+    sizes, batch = [5, 16, 16, 2], 64
     hypernet = Hypernet(sizes, N, **options)
-    x = torch.empty(1, N, rows, 5, device="meta")
+    x = torch.empty(1, N, batch, 5, device="meta")
     for match, cost in (("parameters", size), ("flops", lambda scheme: flops(scheme, x))):
-        choices: dict[str, Any] = {"match": match, "rows": rows, "agent_id": agent_id}
+        choices: dict[str, Any] = {"match": match, "batch": batch, "agent_id": agent_id}
         made = Widened(sizes, N, **choices, of=options)
         width = drawn(made)["W1"].shape[2]
         others = [Shared([5, w, w, 2], N, agent_id=agent_id) for w in (width - 1, width + 1)]
         off = abs(cost(made) - cost(hypernet))
         assert off <= min(abs(cost(other) - cost(hypernet)) for other in others)
         assert width > 16
+
+
+@pytest.mark.parametrize(("batch", "agents"), [(128, 2), (1024, 3)])
+def test_an_update_multiplies_as_much_with_the_control_as_with_the_hypernetwork(
+    batch: int, agents: int
+) -> None:
+    """Within half of what a unit of width costs: 1% of an update, a third of the difference."""
+    plain, hyper, wide = (
+        Fleet([config], torch.device("cpu")).cost().flops_per_update
+        for config in (
+            tiny(method=method, batch=batch, agents=agents, hidden=[64, 64])
+            for method in ("id-maddpg", "hyper-maddpg-full", "wide-flops-maddpg")
+        )
+    )
+    assert wide == pytest.approx(hyper, rel=0.01)
+    assert wide - plain == pytest.approx(hyper - plain, rel=1 / 3)
 
 
 def test_unknown_options_are_refused_in_one_line() -> None:
