@@ -33,6 +33,8 @@ from bench.random import Random
 from bench.validation import validate
 
 VERSION = 1
+OPTION_VERSIONS = {"residual_after": 2}
+"""residual_after, 2: the target network's residual is averaged in, not switched on."""
 
 
 class Hypernet:
@@ -146,8 +148,11 @@ class Hypernet:
         if o.gradient == "blocked":
             weight, bias = weight.detach(), bias.detach()
         if o.residual_after:
-            gate = joined(parameters[CLOCK], o.residual_after)
-            weight, bias = weight + gate * parameters[f"X{n}"], bias + gate * parameters[f"x{n}"]
+            own, own_bias = (
+                joined(parameters[f"{name}{n}"], parameters[CLOCK], o.residual_after)
+                for name in "Xx"
+            )
+            weight, bias = weight + own, bias + own_bias
         if o.bound:
             weight = BOUNDS[o.bound](weight, o.largest)
         if o.clip:

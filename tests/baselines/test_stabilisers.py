@@ -166,6 +166,24 @@ def test_the_second_phase_begins_without_a_jump_and_trains_both() -> None:
         assert gradient.flatten(1).abs().sum(1).gt(0).all(), name
 
 
+def test_the_target_takes_the_residual_in_as_steadily_as_all_else() -> None:
+    """While its own clock, which lags by 1 / tau updates, crosses the switch, and ever after."""
+    scheme = composed(residual_after=10)
+    trained = learner(scheme)
+    x, before, moved, crossed = observations(), None, [], 0
+    for update in range(70):
+        learn(scheme, trained, 1)
+        trained.track()
+        after = mlp(scheme.weights(trained.target), x)
+        moved.append(0.0 if before is None else float((after - before).abs().max()))
+        before = after
+        if not crossed and trained.target["clock"].min() >= 10:
+            crossed = update
+    assert 30 < crossed < 60
+    for update in range(2, 70):
+        assert moved[update] < 1.5 * moved[update - 1] + 1e-3, update
+
+
 def test_residuals_get_no_gradient_in_the_first_phase() -> None:
     scheme = composed(residual_after=5)
     trained = learner(scheme)

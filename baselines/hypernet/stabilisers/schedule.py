@@ -19,10 +19,12 @@ def warm_up(clock: Tensor, updates: int) -> Tensor:
     return (clock.detach() / updates).clamp(max=1.0)[..., None, None]
 
 
-def joined(clock: Tensor, updates: int) -> Tensor:
-    """Return a factor [R, 1, 1, 1] that is 0 in the first phase and 1 from update `updates` on.
+def joined(residual: Tensor, clock: Tensor, updates: int) -> Tensor:
+    """Return a residual [R, N, in, out], which has a gradient from update `updates` on only.
 
-    What it multiplies starts at zero and gets no gradient before it, so that outputs are the same
-    bits on both sides of the switch.
+    It starts at zero, so that outputs are the same bits on both sides of the switch.  Its value is
+    never gated: a target network's clock crosses the switch when the residual, averaged by then,
+    has long left zero, and values would jump.
     """
-    return (clock.detach() >= updates).to(clock.dtype)[..., None, None]
+    gate = (clock.detach() >= updates).to(residual.dtype)[..., None, None]
+    return gate * residual + (1 - gate) * residual.detach()
