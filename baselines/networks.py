@@ -188,7 +188,7 @@ class Learner:
         step = lr * scale / (1 - BETA_1**self._steps)
         self.online.flat.addcdiv_(self._mean * -step, root)
         if self._settle is not None:
-            self._settle(self.online.views, float(lr))
+            self._settle(self.online.views, lr)
         return torch.linalg.vector_norm(norm, dim=(1, 2))
 
     def hear(self, score: Tensor) -> None:

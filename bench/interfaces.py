@@ -238,8 +238,8 @@ class ParameterScheme(Protocol):
 class Settle(Protocol):
     """A scheme's say in training, heard after every step of its parameters' optimiser."""
 
-    def __call__(self, parameters: Mapping[str, Tensor], lr: float) -> None:
-        """Change the parameters in place, given the step's learning rate."""
+    def __call__(self, parameters: Mapping[str, Tensor], lr: float | Tensor) -> None:
+        """Change the parameters in place, given the step's learning rate, on their device."""
         ...
 
 

@@ -105,7 +105,10 @@ def test_the_loop_never_looks_at_a_number(method: str, agents: int) -> None:
     assert sent.dtypes == {torch.int64}, "more than the keys of random numbers"
 
 
-@pytest.mark.parametrize("method", ["deep-set-maddpg", "attention-maddpg", "exchangeable-maddpg"])
+@pytest.mark.parametrize(
+    "method",
+    ["deep-set-maddpg", "deep-set-maddpg-hyper", "attention-maddpg", "exchangeable-maddpg"],
+)
 @pytest.mark.parametrize("curriculum", ["radius", "reverse", "agents"])
 def test_nor_does_what_relabels_and_eases(method: str, curriculum: str) -> None:
     samplers = ["hindsight", "hindsight-prioritized", "self-imitation", "uniform"]

@@ -179,7 +179,7 @@ class Hypernet:
         return WeightReplay(self, parameters, o.replay, o.replay_every, o.replay_loss, by_score)
 
     @torch.no_grad()
-    def settle(self, parameters: Mapping[str, Tensor], lr: float) -> None:
+    def settle(self, parameters: Mapping[str, Tensor], lr: float | Tensor) -> None:
         """After a step: shrink what makes the agents different, and count the update."""
         o = self._options
         if o.decay or o.l1:

@@ -111,6 +111,16 @@ def test_shrinkage_by_hand() -> None:
     assert torch.allclose(value, torch.tensor([[0.72, 0.0, -1.52]]))
 
 
+def test_a_learning_rate_on_the_device_shrinks_to_the_bits_of_a_number() -> None:
+    value = torch.randn(R, 50, generator=torch.Generator().manual_seed(0))
+    number, tensor = value.clone(), value.clone()
+    shrink([number], 0.03, 0.7, 5.0)
+    shrink([tensor], torch.tensor(0.03, dtype=torch.float64), 0.7, 5.0)
+    by_library = torch.nn.functional.softshrink(value * (1 - 0.03 * 0.7), 0.03 * 5.0)
+    assert torch.equal(number, by_library) and torch.equal(tensor, by_library)
+    shrink([value.to("meta")], torch.tensor(0.03, device="meta"), 0.7, 5.0)
+
+
 @pytest.mark.parametrize("penalty", ["decay", "l1"])
 @pytest.mark.parametrize("generator", GENERATORS)
 def test_an_infinite_penalty_makes_the_agents_equal(penalty: str, generator: str) -> None:
