@@ -121,6 +121,19 @@ def test_nor_does_what_relabels_and_eases(method: str, curriculum: str) -> None:
     assert sent.dtypes == {torch.int64}, "more than the keys of random numbers"
 
 
+def test_nor_does_the_replay_of_weights_which_counts_on_the_device() -> None:
+    """A count on the host would stand still in a captured update, and no entry be made."""
+    run = Run(Fleet([tiny(method="hyper-maddpg-replay")], torch.device("meta")), None, ())
+    run.episodes()
+    with FromTheHost() as sent:
+        run.episodes()
+    assert run._updates == 2 * 10 * 30 // 20
+    assert sent.dtypes == {torch.int64}, "more than the keys of random numbers"
+    state = run._fleet.algorithm.state()
+    kept = {name: tensor for name, tensor in state.items() if ".memory." in name}
+    assert kept and {tensor.device.type for tensor in kept.values()} == {"meta"}
+
+
 def test_other_differences_are_refused() -> None:
     for other in (tiny(agents=3), tiny(batch=17), tiny(method="maddpg"), tiny(gamma=0.9)):
         with pytest.raises(RequestError, match="seed, reward, sampler only"):

@@ -72,27 +72,28 @@ class WeightReplay:
         """[R, K]; of empty slots, -inf."""
         self.version = empty(weights[:, 0, 0]).long() - 1
         """[R, K] steps done when the entry was made; of empty slots, -1."""
-        self._steps = torch.zeros((), dtype=torch.int64)
+        self._steps = torch.zeros_like(self.version[:, 0])
 
     @torch.no_grad()
     def hear(self, parameters: Mapping[str, Tensor], score: Tensor) -> None:
-        """Hear of a step, and of a score [R] of the policy after it; perhaps make an entry."""
+        """Hear of a step, and of a score [R] of the policy after it; perhaps make an entry.
+
+        Whether one is due is not looked at on the host: the update may be replayed as a graph.
+        """
         self._steps += 1
-        if int(self._steps) % self._every:
-            return
         worst, at = self.score.min(1)
-        kept = score < worst
+        made = (self._steps % self._every == 0) & ~(score < worst)
         new = {
             "e": self._scheme.embedding(parameters),
             "weights": _flat(self._scheme.weights(parameters)),
             "score": score,
-            "version": self._steps.to(self.version).expand(len(score)),
+            "version": self._steps,
         }
         replica = torch.arange(len(score), device=score.device)
         for name, value in new.items():
             store = getattr(self, name)
-            stays = kept.view(-1, *[1] * (value.dim() - 1))
-            store[replica, at] = torch.where(stays, store[replica, at], value)
+            here = made.view(-1, *[1] * (value.dim() - 1))
+            store[replica, at] = torch.where(here, value, store[replica, at])
 
     def shares(self) -> Tensor:
         """Return the entries' weights in the loss: [R, K], of sum 1 once there is an entry."""
