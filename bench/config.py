@@ -201,7 +201,7 @@ def resolve(*layers: Mapping[str, Any], tuned: bool = False, where: str = "reque
         config = config.model_copy(update={"task_options": _dump(options)})
         moves = options.moves(config.agents)
     try:
-        check_options(entry, config.agents, moves)
+        check_options(entry, config, moves)
     except RequestError as error:
         raise RequestError(f"{where}: method '{name}': {error}") from error
     if entry.wants_features and family in registry.TASK_OPTIONS and family not in registry.FEATURED:

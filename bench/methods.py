@@ -6,11 +6,14 @@ import functools
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench import registry
 from bench.errors import RequestError, nearest
 from bench.validation import Strict, read_yaml, validate
+
+if TYPE_CHECKING:
+    from bench.config import RunConfig
 
 
 class MethodEntry(Strict):
@@ -78,8 +81,8 @@ def method_entry(name: str) -> MethodEntry:
     raise RequestError(f"unknown method '{name}'; {nearest(name, list(methods))}")
 
 
-def check_options(entry: MethodEntry, agents: int, moves: int | None) -> None:
-    """Check a method's options, and whether its algorithm can serve the world, without torch.
+def check_options(entry: MethodEntry, config: RunConfig, moves: int | None) -> None:
+    """Check a method's options, and whether it can serve the world and the run, without torch.
 
     Raises:
         RequestError: naming the first wrong option, or saying why the world is refused.
@@ -88,4 +91,6 @@ def check_options(entry: MethodEntry, agents: int, moves: int | None) -> None:
         if path and (model := registry.options_model(path)) is not None:
             options = validate(model, getattr(entry, f"{part}_options"), f"{part}_options")
             if moves is not None and hasattr(options, "check_world"):
-                options.check_world(agents, moves)
+                options.check_world(config.agents, moves)
+            if hasattr(options, "check_run"):
+                options.check_run(config)

@@ -16,6 +16,7 @@ import functools
 import importlib
 import importlib.util
 import inspect
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,19 @@ REWARDS: Mapping[str, Mapping[str, str]] = {
     "pettingzoo": {"environment": "bench.tasks.pettingzoo:environment_reward"},
 }
 """The rewards of each task; the first is the one of a run that asks for none."""
+
+
+def reward_range(reward: str, agents: int) -> tuple[float, float] | None:
+    """Return between what values a reward of N agents lies; None where that is not known."""
+    ranges = {
+        "group-goal": (0.0, 1.0),
+        "summed-individual": (0.0, float(agents)),
+        "distance": (-math.inf, 0.0),
+        "mpe-dense": (-math.inf, 0.0),
+        "assignment-shaping": (-math.inf, math.inf),
+    }
+    return ranges.get(reward)
+
 
 FEATURED = ("roles",)
 """Tasks that give features of their agents' roles, for methods conditioned on them."""
@@ -173,8 +187,8 @@ def options_model(path: str) -> Any:
     """Return the model of the options of ``package.module:Name``, without importing that module.
 
     It is ``NameOptions`` in the module ``package.options``, which must not need torch: so options
-    are checked when a grid is read.  It may have a method ``check_world(agents, moves)``, which
-    refuses worlds that it cannot serve.  None if there is no such thing.
+    are checked when a grid is read.  It may have methods ``check_world(agents, moves)`` and
+    ``check_run(config)``, which refuse what it cannot serve.  None if there is no such thing.
     """
     module, _, name = path.partition(":")
     package = module.rpartition(".")[0]

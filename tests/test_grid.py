@@ -141,6 +141,16 @@ BAD: list[tuple[dict[str, Any], str]] = [
         {"settings": {"task": "specialisation"}, "rewards": ["team"]},
         "'ps-maddpg' acts by continuous ones; choose iql or",
     ),
+    ({"methods": ["deep-set-maddpg"], "rewards": ["mpe-dense"]}, "choose reward group-goal"),
+    (
+        {"methods": ["nearest-maddpg"], "rewards": ["summed-individual"], "agents": [4]},
+        "'summed-individual' is from 0 to 4, and reward_range keeps target values to",
+    ),
+    ({"methods": ["deep-set-maddpg"], "settings": {"gamma": 1.0}}, "gamma = 1: returns have no"),
+    *(
+        ({"methods": [name], "settings": {"task": "roles", "task_options": {}}}, "as listed")
+        for name in ("deep-set-maddpg", "nearest-maddpg", "exchangeable-maddpg")
+    ),
     ({"seeds": [0, 0]}, "share the key"),
     ({"settings": {"evaluations": 5000}}, "at most"),
 ]
@@ -173,8 +183,9 @@ def test_what_is_no_grid_is_refused(text: str, tmp_path: Path) -> None:
 
 
 def test_every_method_names_parts_that_exist_and_declare_a_version() -> None:
-    for name in load_methods():
-        config = resolve({"method": name, "task": "roles", "sampler": "uniform"})
+    for name, entry in load_methods().items():
+        task = "roles" if entry.wants_features else "coop-nav"
+        config = resolve({"method": name, "task": task, "sampler": "uniform"})
         for part, version in behaviour(config).items():
             path, number = re.fullmatch(r"(\S+)@(\d+)( {.*})?", version).groups()[:2]  # type: ignore[union-attr]
             assert int(number) >= 1, part

@@ -5,12 +5,19 @@ Here too is what an algorithm asks of the world: see `bench.registry.options_mod
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import model_validator
 
+from bench import registry
 from bench.errors import RequestError
 from bench.validation import Strict
+
+if TYPE_CHECKING:
+    from bench.config import RunConfig
+
+LISTED = ("local", "per-agent", "one")
+"""Critics that know agents and targets by their places."""
 
 MOST_OUTPUTS = 3125
 """Joint moves that one network may value: those of 5 agents with 5 moves each."""
@@ -52,6 +59,34 @@ class ActorCriticOptions(Strict):
         if self.gradient == "joint" and self.critic == "local":
             raise ValueError("gradient = joint needs a critic that sees all actions; choose own")
         return self
+
+    def check_run(self, config: RunConfig) -> None:
+        """Refuse runs whose returns leave the range, or whose roles nobody could tell apart.
+
+        Raises:
+            RequestError: saying why, and what to choose instead.
+        """
+        if self.reward_range is not None:
+            least, largest = self.reward_range
+            if config.gamma == 1:
+                raise RequestError(
+                    "gamma = 1: returns have no bound, and reward_range asks for one; choose less"
+                )
+            found = registry.reward_range(config.reward, config.agents)
+            if found is not None and not least <= found[0] <= found[1] <= largest:
+                raise RequestError(
+                    f"reward '{config.reward}' is from {found[0]:g} to {found[1]:g}, and "
+                    f"reward_range keeps target values to rewards from {least:g} to {largest:g}; "
+                    "choose reward group-goal, or a method without reward_range such as "
+                    "deep-set-maddpg-unbounded"
+                )
+        unordered = {self.actors_see, self.critics_see, self.critic} - {"as-listed", *LISTED}
+        if unordered and registry.family(config.task) in registry.FEATURED:
+            raise RequestError(
+                f"{' and '.join(sorted(unordered))} cannot tell whose colour a target has, by its "
+                f"place in the list, which task '{config.task}' asks for; choose task coop-nav, or "
+                "a method that sees agents and targets as listed, such as id-maddpg"
+            )
 
 
 class MetaDQNOptions(Strict):

@@ -52,6 +52,15 @@ def brute_force_matching(covers: Tensor) -> int:
     )
 
 
+@pytest.mark.parametrize("reward", REWARDS)
+def test_rewards_lie_between_the_bounds_that_methods_are_refused_by(reward: str) -> None:
+    before, after = near_covers(3, 200), near_covers(3, 200, seed=1)
+    found = make(reward, 3).reward(before, after)
+    bounds = registry.reward_range(reward, 3)
+    assert bounds is not None
+    assert bounds[0] <= float(found.min()) < float(found.max()) <= bounds[1]
+
+
 @pytest.mark.parametrize("agents", [1, 2, 3, 4, 5])
 def test_group_goal_and_summed_individual_equal_brute_force(agents: int) -> None:
     state = near_covers(agents, 200)
