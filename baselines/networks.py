@@ -191,14 +191,16 @@ class Learner:
             self._settle(self.online.views, lr)
         return torch.linalg.vector_norm(norm, dim=(1, 2))
 
-    def hear(self, score: Tensor) -> None:
+    def scored(self, score: Tensor) -> None:
         """Hear of a score [R] of the policy that the network is, for what remembers it."""
         if self._memory is not None:
-            self._memory.hear(self.online.views, score)
+            self._memory.scored(score)
 
     def track(self) -> None:
-        """Move the target towards the online network."""
+        """Move the target towards the online network, which what remembers it hears of."""
         self.target_flat.lerp_(self.online.flat, self._tau)
+        if self._memory is not None:
+            self._memory.hear(self.online.views)
 
     def state(self, name: str) -> dict[str, Tensor]:
         """Return parameters, target and moments, each under ``name.``."""

@@ -28,6 +28,7 @@ from bench.interfaces import (
     Relabelling,
     Sampler,
     SchemeFactory,
+    Scored,
     Spec,
     Task,
     Transitions,
@@ -189,6 +190,8 @@ class Fleet:
 
     def ended(self, reward: Tensor) -> None:
         """Tell who listens of the team's rewards [R, E, T] in the episodes that have ended."""
+        if isinstance(self.algorithm, Scored):
+            self.algorithm.scored(reward.sum(2).mean(1))
         for part, sampler in self._listening:
             sampler.ended(self.replay.running_slots, reward[part])
         if self.curriculum is not None:

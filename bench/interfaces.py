@@ -213,6 +213,15 @@ class Graded(Protocol):
         ...
 
 
+@runtime_checkable
+class Scored(Protocol):
+    """What an algorithm may have besides: an ear for how well its policy does."""
+
+    def scored(self, score: Tensor) -> None:
+        """Hear of the team's mean return [R] in the E training episodes that have just ended."""
+        ...
+
+
 class ParameterScheme(Protocol):
     """Where the weights of a network for N agents come from.
 
@@ -250,8 +259,12 @@ class Memory(Protocol):
         """Return a scalar to be added to the loss, a sum over replicas."""
         ...
 
-    def hear(self, parameters: Mapping[str, Tensor], score: Tensor) -> None:
-        """Hear, after a step, of a score [R] of the policy: higher is better."""
+    def scored(self, score: Tensor) -> None:
+        """Hear of the policy's score [R]: higher is better."""
+        ...
+
+    def hear(self, parameters: Mapping[str, Tensor]) -> None:
+        """Hear of a step, without a look at a number."""
         ...
 
     def state(self) -> Mapping[str, Tensor]:

@@ -81,7 +81,7 @@ class ActorCritic(Learned):
         future = self._future(by_actors.next_observation, by_critics.next_observation)
         td, critic_norm = self._critics.learn(batch, stored, future)
         actor_norm = self._learn_actions(by_actors.observation, by_critics, stored)
-        self._track(batch.reward)
+        self._track()
         errors = td.abs().mean(1)
         return errors, {
             "td_error": errors.mean(1),

@@ -54,7 +54,7 @@ class IQL(Learned):
         values = mlp(self.layers(), batch.observation.transpose(1, 2))
         td, gradient = self._errors(batch, values.detach())
         norm = self._q.descend(values, gradient)
-        self._track(batch.reward)
+        self._track()
         errors = td.abs().mean(1)
         return errors, {"td_error": errors.mean(1), "critic_gradient_norm": norm}
 

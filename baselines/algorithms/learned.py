@@ -42,9 +42,12 @@ class Learned(ABC):
     def _learners(self) -> Mapping[str, Learner]:
         return {self._name: self._learner, **self._others}
 
-    def _track(self, reward: Tensor) -> None:
-        """After a step: move all targets, and let the acting network hear of the reward."""
-        self._learner.hear(reward.mean((1, 2)))
+    def scored(self, score: Tensor) -> None:
+        """Hear of the acting network's score [R], for what remembers it."""
+        self._learner.scored(score)
+
+    def _track(self) -> None:
+        """After a step: move all targets."""
         for learner in self._learners().values():
             learner.track()
 

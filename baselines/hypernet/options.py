@@ -79,7 +79,8 @@ class HypernetOptions(Strict):
     replay_loss: Rate = 1e-2
     """Factor of the loss that holds the hypernetwork to its entries."""
     replay_by: Literal["uniform", "score"] = "uniform"
-    """Whether all entries weigh the same in it, or the ones of better scores more."""
+    """Whether all entries weigh the same in it, or those more whose newest training episodes had
+    better returns."""
 
     @model_validator(mode="after")
     def _sensible(self) -> HypernetOptions:

@@ -34,7 +34,10 @@ class WeightReplay:
     forgets nothing in particular with all entries alike; weighted by the softmax of standardised
     scores it distils what did best (as advantages weigh actions in Peng et al. 2019).
 
-    A full store gives up the entry of the lowest score, be it the new one.
+    The score is the mean return of the newest training episodes, exploration included: what the
+    policy earned whose update makes the entry, but for the few updates since they began.  There is
+    no entry before the first have ended.  A full store gives up the entry of the lowest score, be
+    it the new one.
 
     Args:
         scheme: generates.
@@ -73,23 +76,29 @@ class WeightReplay:
         self.version = empty(weights[:, 0, 0]).long() - 1
         """[R, K] steps done when the entry was made; of empty slots, -1."""
         self._steps = torch.zeros_like(self.version[:, 0])
+        self._latest = torch.full_like(self.score[:, 0], -torch.inf)
+
+    def scored(self, score: Tensor) -> None:
+        """Hear of the score [R] of the policy as it is now."""
+        self._latest.copy_(score)
 
     @torch.no_grad()
-    def hear(self, parameters: Mapping[str, Tensor], score: Tensor) -> None:
-        """Hear of a step, and of a score [R] of the policy after it; perhaps make an entry.
+    def hear(self, parameters: Mapping[str, Tensor]) -> None:
+        """Hear of a step, and perhaps make an entry.
 
         Whether one is due is not looked at on the host: the update may be replayed as a graph.
         """
         self._steps += 1
         worst, at = self.score.min(1)
-        made = (self._steps % self._every == 0) & ~(score < worst)
+        made = (self._steps % self._every == 0) & (self._latest > -torch.inf)
+        made &= self._latest >= worst
         new = {
             "e": self._scheme.embedding(parameters),
             "weights": _flat(self._scheme.weights(parameters)),
-            "score": score,
+            "score": self._latest,
             "version": self._steps,
         }
-        replica = torch.arange(len(score), device=score.device)
+        replica = torch.arange(len(at), device=at.device)
         for name, value in new.items():
             store = getattr(self, name)
             here = made.view(-1, *[1] * (value.dim() - 1))
@@ -129,6 +138,7 @@ class WeightReplay:
             "score": self.score,
             "version": self.version,
             "steps": self._steps,
+            "latest": self._latest,
         }
 
 

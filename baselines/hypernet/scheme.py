@@ -33,8 +33,9 @@ from bench.random import Random
 from bench.validation import validate
 
 VERSION = 1
-OPTION_VERSIONS = {"residual_after": 2}
-"""residual_after, 2: the target network's residual is averaged in, not switched on."""
+OPTION_VERSIONS = {"residual_after": 2, "replay": 2}
+"""residual_after, 2: the target network's residual is averaged in, not switched on.  replay, 2: the
+score is what the policy earned, not the mean reward of what was sampled."""
 
 
 class Hypernet:

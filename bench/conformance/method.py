@@ -15,7 +15,7 @@ from baselines.networks import Parameters
 from bench.config import RunConfig
 from bench.conformance.scheme import SIZES, TOLERANCE, B, N, R, exempt
 from bench.fleet import build_algorithm
-from bench.interfaces import Algorithm, Batch, Layered, Spec
+from bench.interfaces import Algorithm, Batch, Layered, Scored, Spec
 from bench.methods import MethodEntry
 from bench.random import Random
 
@@ -52,7 +52,10 @@ def batch_of(spec: Spec, step: int = 0, first: int = 0) -> Batch:
 def build(entry: MethodEntry, spec: Spec, first: int = 0) -> Algorithm:
     """Make the method for replicas first, first + 1, ..."""
     seeds = range(first, first + spec.replicas)
-    return build_algorithm(entry, spec, Random.from_seeds(seeds))
+    algorithm = build_algorithm(entry, spec, Random.from_seeds(seeds))
+    if isinstance(algorithm, Scored):
+        algorithm.scored(torch.tensor(seeds, dtype=torch.float32))
+    return algorithm
 
 
 def acting_parameters(spec: Spec, algorithm: Algorithm) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from small import tiny
 from torch import Tensor
 
 from baselines.hypernet.replay import WeightReplay
@@ -13,6 +14,7 @@ from baselines.hypernet.scheme import Hypernet
 from baselines.mlp import mlp
 from baselines.networks import Learner
 from bench.conformance.scheme import SIZES, N, R, drawn, observations, stepped
+from bench.fleet import Fleet
 
 CONDITIONINGS = ["learned", "one-hot", "features"]
 
@@ -22,14 +24,15 @@ def composed(**options: Any) -> Hypernet:
     return Hypernet(SIZES, N, features, target="all", **{"replay": 3, "replay_every": 1, **options})
 
 
-def scores(*values: float) -> Tensor:
-    return torch.tensor(values)
-
-
 def memory_of(scheme: Hypernet, values: dict[str, Tensor]) -> WeightReplay:
     memory = scheme.memory(values)
     assert memory is not None
     return memory
+
+
+def hear(memory: WeightReplay, values: dict[str, Tensor], *score: float) -> None:
+    memory.scored(torch.tensor(score))
+    memory.hear(values)
 
 
 def test_it_is_off_by_default() -> None:
@@ -40,16 +43,34 @@ def test_it_is_bounded_and_gives_up_the_lowest_score_of_each_replica() -> None:
     scheme = composed()
     memory = memory_of(scheme, drawn(scheme))
     for step, score in enumerate([(1, 9), (2, 8), (3, 7), (4, 6), (0, 9.5)]):
-        memory.hear(stepped(scheme, step), scores(*score))
+        hear(memory, stepped(scheme, step), *score)
     assert memory.score.sort(1).values.tolist() == [[2, 3, 4], [8, 9, 9.5]]
     assert memory.version.sort(1).values.tolist() == [[2, 3, 4], [1, 2, 5]]
+
+
+def test_there_is_no_entry_of_a_policy_without_a_score() -> None:
+    scheme = composed()
+    memory = memory_of(scheme, drawn(scheme))
+    memory.hear(drawn(scheme))
+    hear(memory, drawn(scheme), 1, -torch.inf)
+    assert memory.version.sort(1).values.tolist() == [[-1, -1, 2], [-1, -1, -1]]
+    assert memory.shares().sum(1).tolist() == [1, 0]
+
+
+def test_the_score_is_what_the_replicas_newest_episodes_earned() -> None:
+    configs = [tiny(method="hyper-maddpg-replay", seed=seed) for seed in range(2)]
+    fleet = Fleet(configs, torch.device("cpu"))
+    for rewards in ([1.0, 2.0], [0.5, -3.0]):
+        fleet.ended(torch.tensor(rewards).view(2, 1, 1).expand(2, 10, 30))
+    latest = fleet.algorithm.state()["actor.memory.latest"]
+    assert latest.tolist() == [30 * 0.5, 30 * -3.0]
 
 
 def test_entries_are_made_as_often_as_said() -> None:
     scheme = composed(replay_every=3)
     memory = memory_of(scheme, drawn(scheme))
     for _ in range(7):
-        memory.hear(drawn(scheme), scores(0, 0))
+        hear(memory, drawn(scheme), 0, 0)
     assert memory.version.sort(1).values.tolist() == [[-1, 3, 6]] * R
 
 
@@ -62,7 +83,7 @@ def test_a_stored_policy_comes_back_to_the_bit(conditioning: str) -> None:
     for step in range(3):
         out = mlp(scheme.weights(learner.online.views), x)
         learner.descend((out - 1).square().sum())
-        memory.hear(learner.online.views, scores(step, -step))
+        hear(memory, learner.online.views, step, -step)
         with torch.no_grad():
             behaviours.append(mlp(scheme.weights(learner.online.views), x))
     for version, behaviour in enumerate(behaviours, start=1):
@@ -79,10 +100,10 @@ def test_the_loss_by_hand(conditioning: str) -> None:
     values = drawn(scheme)
     memory = memory_of(scheme, values)
     assert float(memory.loss(values)) == 0  # nothing is stored
-    memory.hear(values, scores(1, 1))
+    hear(memory, values, 1, 1)
     assert float(memory.loss(values)) == 0  # nothing has changed
     later = stepped(scheme, 2)
-    memory.hear(later, scores(2, 2))
+    hear(memory, later, 2, 2)
     frozen = {name: value if name == "hyper.e" else later[name] for name, value in values.items()}
     expected = 0.0
     for then, now in (
@@ -100,9 +121,9 @@ def test_better_scores_weigh_more() -> None:
     scheme = composed(replay_by="score")
     memory = memory_of(scheme, drawn(scheme))
     assert torch.equal(memory.shares(), torch.zeros(R, 3))
-    memory.hear(drawn(scheme), scores(1, 5))
+    hear(memory, drawn(scheme), 1, 5)
     assert memory.shares().sum(1).tolist() == [1, 1]
-    memory.hear(drawn(scheme), scores(3, 5))
+    hear(memory, drawn(scheme), 3, 5)
     shares = memory.shares().gather(1, memory.version.argsort(1))
     by_hand = torch.tensor([0.0, -1.0, 1.0]).exp() * torch.tensor([0.0, 1, 1])
     assert torch.allclose(shares[0], by_hand / by_hand.sum(), atol=1e-5)
@@ -114,7 +135,8 @@ def test_the_loss_keeps_what_is_generated_where_it_was() -> None:
     for strength in (1e-6, 1e3):
         scheme = composed(replay=1, replay_loss=strength)
         learner = Learner(drawn(scheme), 1e-3, 1e9, 0.01, scheme)
-        learner.hear(scores(1, 1))
+        learner.scored(torch.ones(R))
+        learner.track()
         start = scheme.weights(drawn(scheme))
         for _ in range(100):
             out = mlp(scheme.weights(learner.online.views), observations())
@@ -128,7 +150,8 @@ def test_the_loss_keeps_what_is_generated_where_it_was() -> None:
 def test_the_store_is_part_of_a_checkpoint() -> None:
     scheme = composed()
     one, other = (Learner(drawn(scheme), 1e-2, 1.0, 0.01, scheme) for _ in range(2))
-    one.hear(scores(1, 2))
+    one.scored(torch.tensor([1.0, 2.0]))
+    one.track()
     other.load("actor", {name: value.clone() for name, value in one.state("actor").items()})
     for name, value in one.state("actor").items():
         assert torch.equal(other.state("actor")[name], value), name
