@@ -231,6 +231,7 @@ class ParameterScheme(Protocol):
 
     - a method `settle`, as in `Settle`, and keep what that counts among its parameters;
     - a method `memory(parameters)` that returns a `Memory`, or None;
+    - a method `alone`, as in `Generating`;
     - a set `exempt` of names of parameters that the checks of gradients leave out, as they are
       counted, have an estimated gradient, or are trained later.
     """
@@ -241,6 +242,21 @@ class ParameterScheme(Protocol):
 
     def weights(self, parameters: Mapping[str, Tensor]) -> Weights:
         """Return the layers of the one target network, a differentiable function."""
+        ...
+
+
+@runtime_checkable
+class Generating(Protocol):
+    """A scheme that generates weights: of all agents at once, or of one alone."""
+
+    def weights(self, parameters: Mapping[str, Tensor]) -> Weights:
+        """Return the layers of all agents."""
+        ...
+
+    def alone(
+        self, parameters: Mapping[str, Tensor], agent: int
+    ) -> tuple[ParameterScheme, Mapping[str, Tensor]]:
+        """Return the scheme of an agent that has no team-mates, and its part of the parameters."""
         ...
 
 

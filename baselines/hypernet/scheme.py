@@ -57,6 +57,7 @@ class Hypernet:
         self._options = o = validate(HypernetOptions, options, "scheme_options")
         o.check_world(agents, sizes[-1])
         self._sizes, self._agents, depth = sizes, agents, len(sizes) - 1
+        self._features = features
         self._target = make_target(o.target, depth)
         modules = {"hyper": range(depth)}
         if o.branches == "modules":
@@ -170,6 +171,25 @@ class Hypernet:
     def embedding(self, parameters: Mapping[str, Tensor]) -> Tensor:
         """Return e [R, N, E] of the one branch."""
         return self._branches["hyper"].embedding(parameters)
+
+    def alone(
+        self, parameters: Mapping[str, Tensor], agent: int
+    ) -> tuple[Hypernet, dict[str, Tensor]]:
+        """Return the hypernetwork of an agent by itself, and its part of the parameters.
+
+        Agent i's part of what there are K of, one for each agent or group, is number i mod K.
+        """
+        options = self._options.model_dump(exclude_unset=True)
+        if self._options.generator == "grouped":
+            options["groups"] = 1
+        features = None if self._features is None else self._features[agent : agent + 1]
+        single = type(self)(self._sizes, 1, features, **options)
+        own = {}
+        for name, like in single.init(Random.from_seeds([0], "meta")).items():
+            value = parameters[name]
+            several = value.shape[1:] != like.shape[1:]
+            own[name] = value[:, agent % value.shape[1]].unsqueeze(1) if several else value
+        return single, own
 
     def memory(self, parameters: Mapping[str, Tensor]) -> WeightReplay | None:
         """Return the replay of weights, if there is to be one."""

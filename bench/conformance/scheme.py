@@ -12,7 +12,7 @@ from torch import Tensor
 
 from baselines.mlp import mlp
 from baselines.networks import Learner
-from bench.interfaces import ParameterScheme, SchemeFactory, Weights
+from bench.interfaces import Generating, ParameterScheme, SchemeFactory
 from bench.random import Random
 
 R, N, B = 2, 3, 6
@@ -102,7 +102,9 @@ def differences(make: SchemeFactory) -> None:
 
 def forward(make: SchemeFactory) -> None:
     """The network equals plain layers with its weights copied into them, agent by agent."""
-    layers, x = _exactly(make(SIZES, N))
+    scheme = make(SIZES, N)
+    values, x = _exactly(scheme)
+    layers = scheme.weights(values)
     y = mlp(layers, x)
     for r in range(R):
         for i in range(N):
@@ -115,20 +117,26 @@ def forward(make: SchemeFactory) -> None:
 
 
 def one_by_one(make: SchemeFactory) -> None:
-    """All agents at once do what each does alone."""
-    layers, x = _exactly(make(SIZES, N))
+    """All agents at once do what each does alone, with weights that are generated for it alone."""
+    scheme = make(SIZES, N)
+    values, x = _exactly(scheme)
+    layers = scheme.weights(values)
     together = mlp(layers, x)
     for i in range(N):
-        own = [[p[:, i % p.shape[1]].unsqueeze(1) for p in layer] for layer in layers]
-        alone = mlp([(weight, bias) for weight, bias in own], x[:, i : i + 1])
-        error = float((together[:, i : i + 1] - alone).abs().max())
+        if isinstance(scheme, Generating):
+            single, part = scheme.alone(values, i)
+            own = single.weights(part)
+        else:
+            of_agent = [[p[:, i % p.shape[1]].unsqueeze(1) for p in layer] for layer in layers]
+            own = [(weight, bias) for weight, bias in of_agent]
+        error = float((together[:, i : i + 1] - mlp(own, x[:, i : i + 1])).abs().max())
         assert error < TOLERANCE, f"agent {i} alone differs by {error:.1e}"
 
 
-def _exactly(scheme: ParameterScheme) -> tuple[Weights, Tensor]:
-    """Return layers after a step and observations, in float64."""
+def _exactly(scheme: ParameterScheme) -> tuple[dict[str, Tensor], Tensor]:
+    """Return parameters after a step and observations, in float64."""
     values = {name: value.double() for name, value in stepped(scheme).items()}
-    return scheme.weights(values), observations().double()
+    return values, observations().double()
 
 
 def replicas(make: SchemeFactory) -> None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Protocol, runtime_checkable
 
 import torch
-from torch import Tensor
 
 from bench.config import RunConfig
 from bench.errors import RequestError
 from bench.fleet import make_spec, scheme_factory
-from bench.interfaces import Weights
+from bench.interfaces import Generating, Weights
 from bench.methods import method_entry
 from bench.random import Random
 from bench.speed.timing import Row, interleave, rounded, spread
@@ -22,19 +20,6 @@ AGENTS = 64
 QUICK = ("hyper-maddpg", "hyper-maddpg-full")
 """Heads alone, which is the default of the method table; and all layers."""
 FULL = (*QUICK, "hyper-maddpg-chunked", "hyper-maddpg-low-rank", "hyper-maddpg-sparse")
-
-
-@runtime_checkable
-class Hypernetwork(Protocol):
-    """A scheme that generates weights, of any agents that it is told."""
-
-    def embedding(self, parameters: Mapping[str, Tensor]) -> Tensor:
-        """Return what is generated from: [R, N, E]."""
-        ...
-
-    def weights(self, parameters: Mapping[str, Tensor], e: Tensor | None = None) -> Weights:
-        """Return the layers generated from e [R, N, E], by default that of all agents."""
-        ...
 
 
 def generators(
@@ -52,14 +37,14 @@ def generators(
     task = make_task(config, entry.actions)
     make = scheme_factory(entry, make_spec(config, task, 1, torch.device("cpu")))
     sizes = [task.observation_size, *config.hidden, task.action_size]
-    every, single = make(sizes, agents), make(sizes, 1)
+    every = make(sizes, agents)
     parameters = every.init(Random.from_seeds([0]))
-    if not isinstance(every, Hypernetwork) or not isinstance(single, Hypernetwork):
+    if not isinstance(every, Generating):
         raise RequestError(f"method '{method}' generates no weights")
-    e, weights = every.embedding(parameters), single.weights
+    alone = [every.alone(parameters, agent) for agent in range(agents)]
 
     def one_by_one() -> list[Weights]:
-        return [weights(parameters, e[:, i : i + 1]) for i in range(agents)]
+        return [single.weights(own) for single, own in alone]
 
     return partial(every.weights, parameters), one_by_one
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 import torch
 from compositions import ALGORITHMS, GENERATORS, MORE_ALGORITHMS, STABILISERS
+from torch import Tensor
 
+from baselines.hypernet.scheme import Hypernet
 from bench.conformance import examine
 from bench.conformance.method import batch_of, build, spec_of
-from bench.interfaces import Scored
+from bench.conformance.scheme import one_by_one
+from bench.interfaces import Scored, Weights
 from bench.methods import MethodEntry, load_methods
 
 HYPERNET = "baselines.hypernet.scheme:Hypernet"
@@ -87,6 +92,19 @@ def test_an_algorithm_tells_what_remembers_it_of_its_score(algorithm: str) -> No
 )
 def test_conditionings_with_every_target(conditioning: str, target: str, hidden: int) -> None:
     assert not failures(entry("one", conditioning=conditioning, target=target, hidden=hidden))
+
+
+class Mixing(Hypernet):
+    """Generates for an agent what depends on its team-mates."""
+
+    def weights(self, parameters: Mapping[str, Tensor], e: Tensor | None = None) -> Weights:
+        layers = super().weights(parameters, e)
+        return [(weight - weight.mean(1, keepdim=True), bias) for weight, bias in layers]
+
+
+def test_agents_are_generated_one_by_one_and_not_cut_out_of_the_team() -> None:
+    with pytest.raises(AssertionError, match="agent 0 alone differs"):
+        one_by_one(functools.partial(Mixing, target="all"))
 
 
 WITH_SCHEME = [name for name, method in load_methods().items() if method.scheme]
