@@ -71,6 +71,16 @@ def test_counts_are_those_of_the_formulas(agents: int) -> None:
             assert counted["peak_parameters"] == 2 * expected + generated
 
 
+@pytest.mark.parametrize("agents", [2, 5, 8])
+def test_generated_heads_are_as_many_numbers_to_act_and_not_to_train(agents: int) -> None:
+    """The network that acts is the same; what generates it is larger, by a size of its own."""
+    hyper, stored = (costs(name, agents, [H, H]) for name in ("hyper-maddpg", "ps-maddpg"))
+    assert hyper["inference_parameters"] == stored["inference_parameters"]
+    head = plain(H, 2)
+    more = 8 * (agents + 64) + 64 * head + H * 2 - agents * head
+    assert hyper["trained_parameters"] - stored["trained_parameters"] == more > 0
+
+
 def test_counts_without_numbers_are_those_of_a_run() -> None:
     trained = [name for name, entry in load_methods().items() if entry.scheme]
     for method in ["oracle", "random", *trained]:
