@@ -81,6 +81,14 @@ def test_the_iso_discovery_radii_make_discovery_as_likely_as_for_two_agents() ->
         assert discovery_rate(agents, radius) == pytest.approx(rate, rel=5e-3)
 
 
+def test_the_documented_defaults() -> None:
+    """Those of the source, and what is not said there: see the table of settings in the paper."""
+    config = RunConfig()
+    assert (config.batch, config.buffer, config.hidden) == (1024, 1_000_000, [64, 64])
+    assert (config.gamma, config.tau, config.steps_per_update) == (0.95, 0.01, 100)
+    assert (config.per_alpha, config.per_beta) == (0.6, 0.4)
+
+
 def test_later_layers_win_and_task_options_merge(tmp_path: Path) -> None:
     values = grid(
         settings={"batch": 32, "task_options": {"radius": 0.2}},

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -273,6 +274,38 @@ def test_the_rewarded_shares_are_counted_right() -> None:
     assert training["rewarded_share_batch"] == pytest.approx([1.0] * 3)
     none = run(tiny(task_options={"radius": 1e-6}))[0].record.training.mean
     assert none["rewarded_share_buffer"] == none["rewarded_share_batch"] == [0.0] * 3
+
+
+def test_rewarded_shares_between_the_two_are_those_of_steps_near_a_target() -> None:
+    """The summed reward is paid wherever any agent is within the radius of any target."""
+    going = Run(Fleet([tiny(reward="summed-individual")], torch.device("cpu")), None, ())
+    replay, honest = going._fleet.replay, going._learn_from
+    drawn: list[list[bool]] = [[], [], []]
+
+    def near(indices: torch.Tensor) -> list[bool]:
+        _, _, reached = replay.transitions(indices)
+        places, targets = (reached[0, :, part].unflatten(-1, (2, 2)) for part in (at, goals))
+        distance = torch.cdist(places, targets)
+        return (distance.flatten(1).amin(1) <= 0.3).tolist()
+
+    at, goals = slice(0, 4), slice(8, 12)
+
+    def noting(indices: torch.Tensor, *others: torch.Tensor) -> Any:
+        drawn[going._group // 2] += near(indices)
+        return honest(indices, *others)
+
+    going._learn_from = noting  # type: ignore[assignment]
+    stored = []
+    while not going.done:
+        going.episodes()
+        going.evaluate_if_due()
+        if going._group % 2 == 0:
+            stored.append(near(torch.arange(len(replay)).unsqueeze(0)))
+    for name, steps in (("batch", drawn), ("buffer", stored)):
+        found = [share for (share,) in going._history.training[f"rewarded_share_{name}"]]
+        by_hand = [sum(each) / len(each) for each in steps]
+        assert found == pytest.approx(by_hand)
+        assert min(by_hand) > 0 and max(by_hand) < 1
 
 
 def test_something_is_learned() -> None:
