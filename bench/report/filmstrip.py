@@ -94,7 +94,7 @@ def described(example: Example | None) -> Table:
             "dynamics": options["dynamics"],
             "radius": options["radius"],
             "seed": config.seed,
-            "score": example.outcome.score,
+            "score": example.outcome.last,
             "switches": len(episode.switches),
             "successful_steps": int(successes(example).sum()),
             "horizon": example.outcome.horizon,

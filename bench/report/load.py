@@ -46,7 +46,9 @@ class Outcome:
     horizon: int
     """Steps T in an episode."""
     score: float
-    """Mean of the metric over the absolute evaluation's episodes."""
+    """Mean of the metric over the absolute evaluation's episodes: of the best policy."""
+    last: float
+    """The same of the last policy, which is also the one whose teamwork is measured."""
     any_success: float | None
     """Share of those episodes with any successful step; none if the task has no such metric."""
     returns: float | None
@@ -176,6 +178,7 @@ def _outcome(record: records.Record, absolute: records.Assessment) -> Outcome:
         metric=record.score,
         horizon=record.horizon,
         score=float(np.mean(absolute.raw[record.score])),
+        last=float(np.mean((record.final or absolute).raw[record.score])),
         any_success=None if any_success is None else float(np.mean(any_success)),
         returns=None if returns is None else float(np.mean(returns)),
         episode=np.array(record.evaluation.episode),

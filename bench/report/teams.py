@@ -67,12 +67,12 @@ def _moments(switches: Array) -> Array:
 
 
 def learned(row: Row) -> list[Outcome]:
-    """Return the runs that reached `learned` of the oracle's score and measure teamwork."""
+    """Return the runs whose last policy reached `learned` of the oracle's score."""
     oracle = row.reference.oracle
     if oracle is None:
         return []
     line = load_rules().thresholds.learned * oracle
-    return [o for o in row.cell.outcomes if o.score >= line and o.teamwork is not None]
+    return [o for o in row.cell.outcomes if o.last >= line and o.teamwork is not None]
 
 
 def switches(table: list[Row]) -> Table:
@@ -116,8 +116,8 @@ def example(table: list[Row]) -> Example | None:
 
     Of the cells with the source's method, the group goal and prioritized replay (curve B) whose IQM
     reaches `learned` of the oracle's score, the one with the highest normalised IQM; of its runs,
-    the one with the median score (the lower of two).  The record says which of the run's episodes
-    it keeps: the one with the median number of switches.
+    the one whose last policy has the median score (the lower of two).  The record says which of the
+    run's episodes it keeps: the one with the median number of switches.
     """
     line = load_rules().thresholds.learned
     best: tuple[float, Row] | None = None
@@ -133,7 +133,7 @@ def example(table: list[Row]) -> Example | None:
     if best is None:
         return None
     row = best[1]
-    runs = sorted((o for o in row.cell.outcomes if o.teamwork), key=lambda o: o.score)
+    runs = sorted((o for o in row.cell.outcomes if o.teamwork), key=lambda o: o.last)
     chosen = runs[(len(runs) - 1) // 2]
     assert chosen.teamwork is not None
     return Example(row, chosen, chosen.teamwork)
