@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
+
+import yaml
 
 from bench.config import RunConfig
 from bench.errors import RequestError
@@ -156,3 +158,22 @@ def _add_task_option(command: argparse._ActionsContainer, text: str) -> None:
     command.add_argument(
         "--task-option", action="append", default=[], metavar="KEY=VALUE", help=text
     )
+
+
+def read_task_options(options: argparse.Namespace) -> dict[str, Any]:
+    """Read --task-option KEY=VALUE, given any number of times."""
+    read = {}
+    for pair in options.task_option:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise RequestError(f"--task-option {pair}: write KEY=VALUE")
+        read[name] = plain(value)
+    return read
+
+
+def plain(text: str) -> Any:
+    """Read a value as YAML does; what is none stays text."""
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return text

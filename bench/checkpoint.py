@@ -26,8 +26,8 @@ from torch import Tensor
 
 from bench.config import RunConfig, behaviour
 from bench.errors import WorldError
+from bench.files import sync_folder
 from bench.provenance import code_digest
-from bench.records import sync_folder
 
 FORMAT = "2"
 """Version of the file's layout.  2: with a checksum, and the code it was made by."""

@@ -1,4 +1,4 @@
-"""The configuration of one run, and the table of methods.
+"""The configuration of one run.
 
 A run is fully described by a :class:`RunConfig`.  Its values come, later ones winning, from the
 defaults below, the method's ``settings`` in ``config/methods.yaml``, the grid's ``defaults``, the
@@ -7,43 +7,17 @@ experiment's ``settings``, the axes of the grid, and the command line.  Nothing 
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
-import os
-import reprlib
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from bench import registry
-from bench.errors import RequestError, nearest
-
-
-def _not_bool(value: Any) -> Any:
-    if isinstance(value, bool):
-        raise ValueError("must be a whole number")
-    return value
-
-
-Positive = Annotated[int, BeforeValidator(_not_bool), Field(gt=0, lt=2**31)]
-Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Noise = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]*$", max_length=200)]
-
-ModelT = TypeVar("ModelT", bound=BaseModel)
-
-
-class Strict(BaseModel):
-    """A frozen model that refuses unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
+from bench.errors import RequestError
+from bench.methods import check_options, method_entry
+from bench.validation import Fraction, Name, Noise, Positive, Rate, Strict, validate
 
 FREE = ("seed", "reward", "sampler")
 """In what the replicas of a fleet may differ: none of it changes the shape of a tensor."""
@@ -188,127 +162,6 @@ ADDED_LATER: Mapping[str, Any] = {
 what was done before: at that value they are not hashed, so that old records stay good."""
 
 
-class MethodEntry(Strict):
-    """One method: an algorithm times a parameter scheme (or a scripted controller)."""
-
-    summary: str
-    """One line for tables."""
-    algorithm: str
-    """Import path of the algorithm, or of a scripted controller."""
-    scheme: str | None = None
-    """Import path of the parameter scheme of the acting network; none for controllers."""
-    algorithm_options: dict[str, Any] = {}
-    """Keyword options of the algorithm."""
-    scheme_options: dict[str, Any] = {}
-    """Keyword options of the scheme."""
-    actions: str = "continuous"
-    """Action space that the method acts in: continuous or discrete."""
-    samplers: list[str] = list(registry.SAMPLERS)
-    """Samplers that the method supports; a grid that asks for another is refused."""
-    settings: dict[str, Any] = {}
-    """RunConfig values that are this method's defaults."""
-    tuned: dict[str, Any] = {}
-    """RunConfig values that config/tuning.yaml chose, for experiments that ask for them."""
-
-    @property
-    def wants_features(self) -> bool:
-        """Whether its scheme is conditioned on features of the agents' roles."""
-        return self.scheme_options.get("conditioning") == "features"
-
-
-def validate(model: type[ModelT], values: Any, where: str) -> ModelT:
-    """Build ``model`` from plain values.
-
-    Raises:
-        RequestError: one line naming the first wrong key, where it stands and what is right.
-    """
-    try:
-        return model.model_validate(values)
-    except RequestError as error:
-        raise RequestError(f"{where}: {error}") from error
-    except ValidationError as error:
-        # A misspelt key explains the missing one, not the other way round.
-        first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
-        key = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            *parents, last = first["loc"]
-            reason = f"unknown key '{key}'; {nearest(str(last), _keys_at(model, parents))}"
-        else:
-            message = first["msg"].removeprefix("Value error, ")
-            # Shortened: YAML's aliases make small files with enormous values.
-            reason = f"{key} = {reprlib.repr(first['input'])}: {message}" if key else message
-        raise RequestError(f"{where}: {reason}") from error
-
-
-def _keys_at(model: Any, location: Sequence[str | int]) -> list[str]:
-    """List the keys that the model at a location inside `model` knows."""
-    for step in location:
-        if isinstance(model, type) and issubclass(model, BaseModel):
-            model = model.model_fields[str(step)].annotation
-        else:  # an item of list[X] or dict[_, X]
-            model = get_args(model)[-1]
-        if isinstance(model, UnionType):  # X | None
-            model = get_args(model)[0]
-    return list(model.model_fields)
-
-
-def read_yaml(path: Path) -> Any:
-    """Read a YAML file.
-
-    Raises:
-        RequestError: if the file is missing or is not YAML.
-    """
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RequestError(f"cannot read {path}: {error.strerror}") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # 2001-99-99 is a ValueError
-        raise RequestError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-
-
-def methods_file() -> Path:
-    """Return the method table: $HYPERCOOP_METHODS, or config/methods.yaml of this checkout."""
-    own = Path(__file__).resolve().parents[1] / "config" / "methods.yaml"
-    return Path(os.environ.get("HYPERCOOP_METHODS", own))
-
-
-def claims_file() -> Path:
-    """Return the source's claims: $HYPERCOOP_CLAIMS, or config/claims.yaml of this checkout."""
-    own = Path(__file__).resolve().parents[1] / "config" / "claims.yaml"
-    return Path(os.environ.get("HYPERCOOP_CLAIMS", own))
-
-
-@functools.cache
-def load_methods(path: Path | None = None) -> Mapping[str, MethodEntry]:
-    """Read the method table.
-
-    Raises:
-        RequestError: if the table is missing or an entry is wrong.
-    """
-    path = path or methods_file()
-    table = read_yaml(path)
-    if not isinstance(table, dict):
-        raise RequestError(f"{path}: must map method names to entries")
-    return {name: validate(MethodEntry, entry, f"{path}: {name}") for name, entry in table.items()}
-
-
-def method_entry(name: str) -> MethodEntry:
-    """Return the entry of a method by its name in the table, or by import path.
-
-    ``package.module:NAME`` names a :class:`MethodEntry` (or a dict of its values) elsewhere.
-
-    Raises:
-        RequestError: if there is no such method.
-    """
-    methods = load_methods()
-    if name in methods:
-        return methods[name]
-    if "." in name.partition(":")[0] and ":" in name:
-        entry = registry.load(name)
-        return entry if isinstance(entry, MethodEntry) else validate(MethodEntry, entry, name)
-    raise RequestError(f"unknown method '{name}'; {nearest(name, list(methods))}")
-
-
 def resolve(*layers: Mapping[str, Any], tuned: bool = False, where: str = "request") -> RunConfig:
     """Merge layers of RunConfig values, later ones winning, over the method's own settings.
 
@@ -373,19 +226,6 @@ def _dump(options: BaseModel) -> dict[str, Any]:
         if getattr(options, name) == fields[name].default
     }
     return options.model_dump(mode="json", exclude=neutral)
-
-
-def check_options(entry: MethodEntry, agents: int, moves: int | None) -> None:
-    """Check a method's options, and whether its algorithm can serve the world, without torch.
-
-    Raises:
-        RequestError: naming the first wrong option, or saying why the world is refused.
-    """
-    for part, path in (("scheme", entry.scheme), ("algorithm", entry.algorithm)):
-        if path and (model := registry.options_model(path)) is not None:
-            options = validate(model, getattr(entry, f"{part}_options"), f"{part}_options")
-            if moves is not None and hasattr(options, "check_world"):
-                options.check_world(agents, moves)
 
 
 def behaviour(config: RunConfig) -> dict[str, str]:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Literal
 
 from bench import records
-from bench.config import methods_file
 from bench.errors import RequestError, WorldError
 from bench.grid import Run, expand, load_grid
+from bench.methods import methods_file
 from bench.report.load import changed_behaviour, changed_settings
 
 Defect = Literal["missing", "failed", "corrupt", "stale", "behaviour", "duplicated"]

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench import registry
-from bench.config import FREE, MethodEntry, RunConfig, method_entry
+from bench.config import FREE, RunConfig
 from bench.errors import RequestError
 from bench.interfaces import (
     Algorithm,
@@ -32,6 +32,7 @@ from bench.interfaces import (
     Task,
     Transitions,
 )
+from bench.methods import MethodEntry, method_entry
 from bench.random import Random
 from bench.records import Cost
 from bench.replay.mixed import Mixed

@@ -16,19 +16,10 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from bench import registry
-from bench.config import (
-    Name,
-    Positive,
-    RunConfig,
-    Strict,
-    behaviour,
-    load_methods,
-    method_entry,
-    read_yaml,
-    resolve,
-    validate,
-)
+from bench.config import RunConfig, behaviour, resolve
 from bench.errors import RequestError, nearest
+from bench.methods import load_methods, method_entry
+from bench.validation import Name, Positive, Strict, read_yaml, validate
 
 AXES = ("method", "reward", "sampler", "agents", "seed", "variant")
 """What identifies a cell and seed of an experiment."""

@@ -12,13 +12,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from bench.config import RunConfig, method_entry, validate
+from bench.config import RunConfig
 from bench.errors import RequestError, WorldError
+from bench.files import write_atomic
 from bench.fleet import build_algorithm, make_spec
 from bench.interfaces import Algorithm, Task
+from bench.methods import method_entry
 from bench.random import Random
-from bench.records import write_atomic
 from bench.tasks import make_task
+from bench.validation import validate
 
 
 def save_policy(path: Path, config: RunConfig, policy: Mapping[str, Tensor]) -> None:
@@ -51,7 +53,7 @@ def load_policy(
         agents: how many are to act, if not as many as it was trained with.
 
     Raises:
-        WorldError: if the file is missing, damaged, or does not fit its configuration.
+        WorldError: if the file is missing, damaged, not finite, or does not fit its configuration.
         RequestError: if its method no longer exists, the task has no such option, or the policy's
             weights are for another number of agents.
     """
@@ -62,7 +64,7 @@ def load_policy(
             tensors = {n.removeprefix(f"{which}."): file.get_tensor(n)[None] for n in names}
     except FileNotFoundError as error:
         raise WorldError(f"no policy at {path}") from error
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
+    except (SafetensorError, OSError, ValueError, KeyError, RecursionError) as error:
         raise WorldError(f"policy {path} is unreadable: {error}") from error
     config = validate(RunConfig, values, f"policy {path}")
     options = {**config.task_options, **(task_options or {})}
@@ -73,17 +75,18 @@ def load_policy(
     task = make_task(config, entry.actions)
     spec = make_spec(config, task, 1, torch.device("cpu"))
     algorithm = build_algorithm(entry, spec, Random.from_seeds([config.seed]))
-    shapes = {name: tensor.shape for name, tensor in algorithm.policy.items()}
-    if agents not in (None, trained_with) and shapes != {k: v.shape for k, v in tensors.items()}:
-        raise RequestError(
-            f"agents = {agents}: method '{config.method}' has weights for {trained_with} agents "
-            "only; choose one whose agents share all weights and see by "
-            "attention or a table, such as attention-maddpg"
-        )
-    try:
-        algorithm.load_policy(tensors)
-    except (RuntimeError, KeyError) as error:
-        raise WorldError(f"policy {path} does not fit method '{config.method}'") from error
+    wanted = {name: tensor.shape for name, tensor in algorithm.policy.items()}
+    if wanted != {name: tensor.shape for name, tensor in tensors.items()}:
+        if agents not in (None, trained_with):
+            raise RequestError(
+                f"agents = {agents}: method '{config.method}' has weights for {trained_with} "
+                "agents only; choose one whose agents share all weights and see by "
+                "attention or a table, such as attention-maddpg"
+            )
+        raise WorldError(f"policy {path} does not fit method '{config.method}'")
+    if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
+        raise WorldError(f"policy {path} holds a NaN or infinity: its run diverged")
+    algorithm.load_policy(tensors)
     return config, task, algorithm
 
 

@@ -18,7 +18,7 @@ import torch
 
 PACKAGES = ("torch", "numpy", "scipy", "safetensors", "pettingzoo", "mpe2")
 NOT_TRAINING = {
-    *("report", "speed", "faults", "costs", "conformance"),
+    *("report", "speed", "faults", "costs", "conformance", "commands"),
     *("cli.py", "arguments.py", "demand.py", "doctor.py", "verify.py"),
     *("stats.py", "watch.py", "scene.py"),
 }

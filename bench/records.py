@@ -6,21 +6,19 @@ the same run gives the same bytes.  Nothing downstream of training reads anythin
 
 from __future__ import annotations
 
-import contextlib
-import glob
 import hashlib
 import itertools
 import json
-import os
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from bench.config import RunConfig, Strict, validate
+from bench.config import RunConfig
 from bench.errors import RequestError, WorldError
+from bench.files import place_once, write_atomic
+from bench.validation import Strict, validate
 
 SCHEMA: Literal[2] = 2
 """Version of the layout.  2: with a checksum, as `provenance.checksum`."""
@@ -248,63 +246,6 @@ def deterministic(record: Record) -> str:
     return _text(record.model_dump(mode="json", exclude={"provenance"}))
 
 
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder survive a loss of power, where the system can."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-Place = Callable[[str, Path], object]
-
-
-def _place(name: str, path: Path) -> None:
-    os.replace(name, path)
-
-
-def write_atomic(path: Path, content: bytes, place: Place = _place) -> None:
-    """Write a file whole or not at all, and durably: temporary file, fsync, rename.
-
-    Args:
-        path: where it is to lie.
-        content: what it is to hold.
-        place: puts the temporary file there.
-
-    Raises:
-        WorldError: if the disk refuses (full, read-only); nothing half-written stays behind.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".tmp-{path.name}-")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(name, 0o644)
-            place(name, path)
-            sync_folder(path.parent)
-        finally:
-            Path(name).unlink(missing_ok=True)
-    except OSError as error:
-        raise WorldError(f"cannot write {path}: {error.strerror}") from error
-
-
-def _place_once(name: str, path: Path) -> None:
-    """Put a file where there is none yet: a link fails where a rename would replace."""
-    try:
-        os.link(name, path)
-    except FileExistsError:
-        raise
-    except OSError as error:  # not every file system has links
-        if path.exists():
-            raise FileExistsError(error.errno, "it is there already") from error
-        os.replace(name, path)
-
-
 def write(path: Path, record: Record) -> None:
     """Write a record, once: an equal one that is there already stays as it is.
 
@@ -312,7 +253,7 @@ def write(path: Path, record: Record) -> None:
         WorldError: if there is another one already, which stays, or the disk refuses.
     """
     try:
-        write_atomic(path, to_json(record).encode(), _place_once)
+        write_atomic(path, to_json(record).encode(), place_once)
     except WorldError as error:
         if not isinstance(error.__cause__, FileExistsError):
             raise
@@ -377,9 +318,3 @@ def _migrated(values: Any) -> Any:
             break
         values = {**MIGRATIONS[version](values), "schema_version": version + 1}
     return values
-
-
-def clear_temporary(path: Path) -> None:
-    """Remove what killed processes left behind of their attempts to write a file."""
-    for left in path.parent.glob(f".tmp-*{glob.escape(path.name)}*"):
-        left.unlink(missing_ok=True)

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 from bench.config import behaviour
 from bench.errors import RequestError, WorldError
+from bench.files import clear_temporary, write_atomic
 from bench.grid import Run
-from bench.records import Record, clear_temporary, read, refuse_another, write, write_atomic
+from bench.records import Record, read, refuse_another, write
 
 if TYPE_CHECKING:
     import torch
@@ -75,11 +76,15 @@ def train_runs(
     Runs whose records are up to date are not trained again, unless `force`.
 
     Raises:
-        RequestError: if the runs cannot be built.
+        RequestError: if the runs cannot be built, or one is asked for twice.
         WorldError: if the disk refuses; found out before training wherever possible.
     """
+    keys = [run.key for run in runs]
+    if twice := next((key for key in keys if keys.count(key) > 1), None):
+        raise RequestError(f"run '{twice}' is asked for twice; name each once")
     with contextlib.ExitStack() as locks:
-        for run in runs:
+        # In one order, whatever was asked for: two fleets must not each hold what the other awaits.
+        for run in sorted(runs, key=lambda run: run.key):
             locks.enter_context(_lock(places.checkpoint([run]).with_suffix(".lock")))
             for path in (places.record(run), places.policy(run), places.checkpoint([run])):
                 clear_temporary(path)

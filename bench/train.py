@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -16,18 +15,15 @@ from torch import Tensor
 
 from bench.capture import Captured
 from bench.checkpoint import Checkpoint
-from bench.config import RunConfig, behaviour
-from bench.diagnostics import diagnose
+from bench.config import RunConfig
 from bench.errors import RequestError
 from bench.evaluate import evaluate
 from bench.fleet import Fleet
 from bench.history import History, keep_best
 from bench.interfaces import Batch
-from bench.provenance import Stopwatch, provenance
+from bench.outcome import Outcome, outcomes
+from bench.provenance import Stopwatch
 from bench.random import Random
-from bench.records import Assessment, Record, rounded
-from bench.tasks.coop_nav import CoopNav
-from bench.teamwork import teamwork
 
 VERSION = 2
 """Behaviour version of everything shared: this loop, replay storage, random numbers, networks.
@@ -46,15 +42,6 @@ class Listener(Protocol):
     def advanced(self, episodes: int) -> None:
         """Hear of more training episodes."""
         ...
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a run leaves behind."""
-
-    record: Record
-    policy: Mapping[str, Tensor]
-    """`best.*` and `final.*`, each [...] without the replica axis; empty for controllers."""
 
 
 def train(
@@ -235,7 +222,8 @@ class Run:
             return
         self._note_failures()
         random = fleet.random.fold("evaluation").fold(len(history.episode))
-        raw = self._evaluate(random, config.evaluation_episodes)
+        episodes = config.evaluation_episodes
+        raw = evaluate(fleet.task, fleet.algorithm, random, episodes, fleet.reward)
         env_steps = episode * fleet.task.horizon
         better = history.evaluated(episode, env_steps, self._updates, raw)
         self._best = keep_best(self._best, fleet.algorithm.policy, better)
@@ -243,10 +231,6 @@ class Run:
             self._log_training(episode)
         for listener in self._listeners:
             listener.evaluated(history)
-
-    def _evaluate(self, random: Random, episodes: int) -> Mapping[str, Tensor]:
-        fleet = self._fleet
-        return evaluate(fleet.task, fleet.algorithm, random, episodes, fleet.reward)
 
     def _note_failures(self) -> None:
         """Tell the history which replicas have diverged since the last time, and when."""
@@ -268,6 +252,10 @@ class Run:
         share = self._rewarded.sum(1) / len(self._fleet.replay)
         self._history.trained(episode, {**values, "rewarded_share_buffer": share.tolist()})
         self._sums, self._summed = {}, 0
+
+    def outcomes(self) -> list[Outcome]:
+        """Assess what was learned: one outcome per replica."""
+        return outcomes(self._fleet, self._history, self._best, self._watch)
 
     # -- surviving ---------------------------------------------------------------------------------
 
@@ -304,55 +292,3 @@ class Run:
         self._summed = int(str(header["summed"]))
         self._history = History(**header["history"])  # type: ignore[arg-type]
         self._watch = Stopwatch(header["clock"])  # type: ignore[arg-type]
-
-    # -- the end -----------------------------------------------------------------------------------
-
-    def outcomes(self) -> list[Outcome]:
-        """Assess the final and the best policies and write each replica's record."""
-        fleet, history, config = self._fleet, self._history, self._fleet.config
-        random = fleet.random.fold("assessment")
-        final = {name: tensor.clone() for name, tensor in fleet.algorithm.policy.items()}
-        last = self._evaluate(random, config.absolute_episodes)
-        parts = fleet.task, fleet.spec, fleet.algorithm, fleet.reward
-        diagnostics = diagnose(*parts) if final else None
-        teams = None
-        if isinstance(fleet.task, CoopNav):
-            teams = teamwork(fleet.task, fleet.algorithm, random.fold("teamwork"))
-        best = last
-        if final:
-            fleet.algorithm.load_policy(self._best)
-            best = self._evaluate(random, config.absolute_episodes)
-        cost = fleet.cost()
-        facts = provenance(fleet.device, len(fleet.configs), self._watch)
-        outcomes = []
-        for replica, own in enumerate(fleet.configs):
-            reason = history.failed[replica]
-            sound = reason is None
-            record = Record(
-                config=own,
-                config_hash=own.digest,
-                behaviour=behaviour(own),
-                status="complete" if sound else "diverged",
-                reason=reason,
-                score=fleet.task.score,
-                horizon=fleet.task.horizon,
-                evaluation=history.curve(replica),
-                training=history.training_curve(replica),
-                final=_assessment(last, replica, history.episode[-1]) if sound else None,
-                absolute=(
-                    _assessment(best, replica, history.best_episode[replica]) if sound else None
-                ),
-                cost=cost,
-                diagnostics=diagnostics[replica] if diagnostics and sound else None,
-                teamwork=teams[replica] if teams and sound else None,
-                provenance=facts,
-            )
-            kept = {"best": self._best, "final": final}
-            policy = {f"{k}.{n}": t[replica].cpu() for k, p in kept.items() for n, t in p.items()}
-            outcomes.append(Outcome(record, policy))
-        return outcomes
-
-
-def _assessment(raw: Mapping[str, Tensor], replica: int, episode: int) -> Assessment:
-    values = {name: rounded(tensor[replica].tolist()) for name, tensor in raw.items()}
-    return Assessment(episode=episode, raw=values)

@@ -1,9 +1,14 @@
-"""Shared by all tests: one thread, and torch's own generator seeded."""
+"""Shared by all tests: one thread, torch's own generator seeded, and a tiny run."""
 
 from __future__ import annotations
 
 import pytest
 import torch
+from small import tiny
+
+from bench.outcome import Outcome
+from bench.records import Record
+from bench.train import train
 
 torch.set_num_threads(1)
 
@@ -12,3 +17,15 @@ torch.set_num_threads(1)
 def _seeded() -> None:
     """Tests that draw from torch's own generator draw the same every time."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def outcome() -> Outcome:
+    """What a tiny run leaves behind."""
+    return train([tiny()], torch.device("cpu"))[0]
+
+
+@pytest.fixture(scope="session")
+def record(outcome: Outcome) -> Record:
+    """The record of a tiny run."""
+    return outcome.record

@@ -21,6 +21,16 @@ TINY: dict[str, Any] = {
 }
 """A run of a second or two whose ring of 900 transitions wraps."""
 
+FAST = [
+    *("--dynamics=first-order", "--radius=0.3", "--hidden=[16, 16]"),
+    *(
+        f"--{name.replace('_', '-')}={value}"
+        for name, value in TINY.items()
+        if name not in ("task_options", "hidden")
+    ),
+]
+"""The same as flags of `hypercoop train`."""
+
 
 def tiny(**values: Any) -> RunConfig:
     """Return a tiny run's configuration."""

@@ -9,32 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from small import TINY
+from small import FAST
 
-from bench import records, registry
+from bench import registry
 from bench.cli import COMMANDS, main
-from bench.evaluate import evaluate
-from bench.policies import find_policy, load_policy
-from bench.random import Random
-
-FAST = [
-    *("--dynamics=first-order", "--radius=0.3", "--hidden=[16, 16]"),
-    *(
-        f"--{name.replace('_', '-')}={TINY[name]}"
-        for name in TINY
-        if name not in ("task_options", "hidden")
-    ),
-]
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The record of a tiny run."""
-    folder = tmp_path_factory.mktemp("results")
-    assert main(["train", *FAST, f"--results={folder}"]) == 0
-    (path,) = (folder / "local" / "runs").rglob("*.json")
-    return path
-
 
 MISTAKES: list[tuple[list[str], int, str]] = [
     (["train", "--agents", "0"], 2, "greater than 0"),
@@ -90,18 +68,6 @@ def test_every_mistake_is_one_line(
     assert words in lines[0]
 
 
-def test_an_unreadable_policy_is_one_line(
-    tmp_path: Path, trained: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    sound = Path(str(trained).replace("/runs/", "/policies/")).with_suffix(".safetensors")
-    for content in (b"", b"nonsense" * 100, sound.read_bytes()[:200]):
-        path = tmp_path / "policy.safetensors"
-        path.write_bytes(content)
-        assert main(["evaluate", str(path)]) == 1
-        error = capsys.readouterr().err
-        assert len(error.splitlines()) == 1 and str(path) in error
-
-
 @pytest.mark.parametrize(
     ("limit", "words"), [(20_000, "tmp-probe"), (70_000, "checkpoint"), (10**6, None)]
 )
@@ -123,36 +89,6 @@ def test_a_full_disk_is_one_line(limit: int, words: str | None, tmp_path: Path) 
         assert not [p for p in tmp_path.rglob("*") if p.is_file() and p.suffix != ".lock"]
 
 
-def test_what_is_trained_is_not_trained_again(
-    trained: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    stamp = trained.stat().st_mtime_ns
-    results = next(p for p in trained.parents if p.name == "local").parent
-    assert main(["train", *FAST, f"--results={results}", "--json"]) == 0
-    (row,) = json.loads(capsys.readouterr().out)
-    assert row["status"] == "complete" and Path(row["record"]) == trained
-    assert trained.stat().st_mtime_ns == stamp
-
-
-def test_checkpoints_that_outlived_their_run_are_removed(tmp_path: Path) -> None:
-    """Those of a process that was killed between writing its records and ending."""
-    flags = [*FAST, "--replicas=2", f"--results={tmp_path}"]
-    assert main(["train", *flags]) == 0
-    lock = next(tmp_path.rglob("checkpoints/**/seed1.lock"))
-    names = [
-        f"{fleet}.safetensors{ending}"
-        for fleet in ("seed0-x2", "seed0", "seed1")
-        for ending in ("", ".before", ".next")
-    ]
-    for name in (*names, "seed10.safetensors"):
-        lock.with_name(name).touch()
-        lock.with_name(f".tmp-probe-{name}").touch()
-    assert main(["train", *flags]) == 0
-    left = {path.name for path in lock.parent.iterdir()}
-    others = {"seed10.safetensors", ".tmp-probe-seed10.safetensors"}
-    assert left == {"seed0.lock", "seed1.lock", *others}
-
-
 def test_sigterm_ends_a_command_in_one_line_and_is_the_callers_again_afterwards(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -161,104 +97,6 @@ def test_sigterm_ends_a_command_in_one_line_and_is_the_callers_again_afterwards(
     assert main(["tasks"]) == 128 + signal.SIGTERM
     assert "the same command goes on from here" in capsys.readouterr().err
     assert signal.getsignal(signal.SIGTERM) == before
-
-
-def test_a_truncated_record_is_trained_again(
-    trained: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    sound = json.loads(trained.read_text())
-    trained.write_text(trained.read_text()[:500])
-    results = next(p for p in trained.parents if p.name == "local").parent
-    assert main(["train", *FAST, f"--results={results}"]) == 0
-    assert str(trained) in capsys.readouterr().err
-    again = json.loads(trained.read_text())
-    assert {k: v for k, v in again.items() if k != "provenance"} == {
-        k: v for k, v in sound.items() if k != "provenance"
-    }
-
-
-def test_a_saved_policy_evaluates_as_recorded(
-    trained: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    record = records.read(trained)
-    for which, assessment in (("best", record.absolute), ("final", record.final)):
-        config, task, algorithm = load_policy(find_policy(trained), which)
-        random = Random.from_seeds([config.seed]).fold("assessment")
-        raw = evaluate(task, algorithm, random, config.absolute_episodes)
-        assert assessment is not None
-        assert {name: records.rounded(v[0].tolist()) for name, v in raw.items()} == assessment.raw
-    assert main(["evaluate", str(trained), "--episodes=5", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["episodes"] == 5
-
-
-def test_a_policy_is_evaluated_on_other_options_than_it_was_trained_with(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    flags = [flag for flag in FAST if "dynamics" not in flag]
-    assert main(["train", "--task=roles", *flags, f"--results={tmp_path}"]) == 0
-    (path,) = tmp_path.rglob("runs/**/*.json")
-    means = []
-    for split in ("seen", "held-out"):
-        capsys.readouterr()
-        asked = ["--episodes=50", f"--task-option=split={split}", "--json"]
-        assert main(["evaluate", str(path), *asked]) == 0
-        means.append(json.loads(capsys.readouterr().out)["mean"]["least_distance"])
-    assert means[0] != means[1]
-    assert main(["evaluate", str(path), "--task-option=splitt=seen"]) == 2
-    error = capsys.readouterr().err
-    assert len(error.splitlines()) == 1 and "did you mean 'split'" in error
-
-
-def test_a_policy_without_an_order_acts_in_a_team_of_another_size(
-    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    flags = [*FAST, "--method=deep-set-maddpg-attention", "--episodes=40", "--sampler=hindsight"]
-    assert main(["train", *flags, f"--results={tmp_path}"]) == 0
-    (path,) = tmp_path.rglob("runs/**/*.json")
-    means = []
-    for agents in (1, 2, 3, 7):
-        capsys.readouterr()
-        assert main(["evaluate", str(path), f"--agents={agents}", "--json", "--episodes=20"]) == 0
-        means.append(json.loads(capsys.readouterr().out)["mean"]["least_distance"])
-    assert sorted(means) == means  # a sum over ever more targets
-    assert main(["evaluate", str(trained), "--agents=3"]) == 2
-    error = capsys.readouterr().err
-    assert len(error.splitlines()) == 1 and "weights for 2 agents only" in error
-    assert main(["evaluate", str(trained), "--agents=2", "--episodes=2"]) == 0
-
-
-def test_another_configuration_does_not_overwrite_a_finished_run(
-    trained: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    results = next(p for p in trained.parents if p.name == "local").parent
-    before = trained.read_bytes()
-    assert main(["train", *FAST, "--gamma=0.9", f"--results={results}"]) == 2
-    assert "gamma = 0.95" in capsys.readouterr().err
-    assert trained.read_bytes() == before
-
-
-def test_of_a_fleet_only_the_missing_replicas_are_trained(tmp_path: Path) -> None:
-    assert main(["train", *FAST, "--replicas=3", f"--results={tmp_path}"]) == 0
-    paths = sorted((tmp_path / "local" / "runs").rglob("*.json"))
-    stamps = [path.stat().st_mtime_ns for path in paths]
-    sound = json.loads(paths[1].read_text())
-    paths[1].unlink()
-    assert main(["train", *FAST, "--replicas=3", f"--results={tmp_path}"]) == 0
-    again = json.loads(paths[1].read_text())
-    del sound["provenance"], again["provenance"]
-    assert again == sound
-    assert [paths[n].stat().st_mtime_ns for n in (0, 2)] == [stamps[0], stamps[2]]
-
-
-def test_watch_draws(trained: Path, tmp_path: Path) -> None:
-    assert main(["watch", str(trained), f"--out={tmp_path}", "--episodes=1"]) == 0
-    assert {path.suffix for path in tmp_path.iterdir()} == {".png", ".gif"}
-
-
-def test_replicas_write_a_record_each(tmp_path: Path) -> None:
-    assert main(["train", *FAST, "--replicas=3", f"--results={tmp_path}"]) == 0
-    names = sorted(path.name for path in tmp_path.rglob("*.json"))
-    assert names == ["seed0.json", "seed1.json", "seed2.json"]
 
 
 def test_methods_and_tasks_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -314,29 +152,6 @@ def test_torch_is_imported_to_train_and_not_for_what_is_trained(tmp_path: Path) 
     command = ["train", *FAST, f"--results={tmp_path}"]
     assert imports_torch(*command)
     assert not imports_torch(*command)
-
-
-def test_any_pettingzoo_environment_trains(tmp_path: Path) -> None:
-    flags = [
-        *("--task=pettingzoo:mpe2.simple_spread_v3", "--reward=environment", "--agents=3"),
-        *("--task-option=N=3", "--task-option=max_cycles=10"),
-        *("--task-option=continuous_actions=true", "--method=maddpg", "--sampler=uniform"),
-        *("--episodes=20", "--parallel=5", "--steps-per-update=10", "--batch=8"),
-        *("--hidden=[16]", "--evaluations=2", "--evaluation-episodes=2", "--absolute-episodes=3"),
-    ]
-    assert main(["train", *flags, f"--results={tmp_path}"]) == 0
-    (path,) = tmp_path.rglob("runs/**/*.json")
-    record = json.loads(path.read_text())
-    assert record["score"] == "return"
-    assert record["horizon"] == 10
-    assert all(value < 0 for value in record["absolute"]["raw"]["return"])
-
-
-def test_wandb_mirrors_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("wandb")
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    assert main(["train", *FAST, f"--results={tmp_path}", "--wandb"]) == 0
-    assert list((tmp_path / "local" / "wandb").rglob("*.wandb"))
 
 
 SCHEME = """

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.config import RunConfig, load_methods, resolve
+from bench.config import RunConfig, resolve
 from bench.demand import FLOPS, LIBRARIES_MB, memory_mb, minutes
 from bench.errors import RequestError
 from bench.fleet import Fleet
+from bench.methods import load_methods
 from bench.records import read
 
 ROOT = Path(__file__).parents[1]

@@ -18,7 +18,8 @@ import pytest
 import torch
 from small import TINY
 
-from bench.config import RunConfig, behaviour, load_methods, resolve
+from bench.config import RunConfig, behaviour, resolve
+from bench.methods import load_methods
 from bench.train import train
 
 FILE = Path(__file__).with_name("golden.json")

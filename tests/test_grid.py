@@ -18,9 +18,10 @@ import yaml
 from counting import calls, cpu_seconds
 
 from bench import registry
-from bench.config import MethodEntry, RunConfig, behaviour, load_methods, resolve
+from bench.config import RunConfig, behaviour, resolve
 from bench.errors import RequestError
 from bench.grid import Experiment, Grid, expand, load_grid
+from bench.methods import MethodEntry, load_methods
 from bench.report.values import discovery_rate
 
 ROOT = Path(__file__).parents[1]
@@ -192,7 +193,7 @@ def test_a_method_from_outside_needs_no_change_here(
     package.mkdir()
     (package / "__init__.py").write_text("")
     (package / "mine.py").write_text(
-        "from bench.config import MethodEntry\n"
+        "from bench.methods import MethodEntry\n"
         "METHOD = MethodEntry(summary='s', algorithm='baselines.algorithms.iql:IQL',\n"
         "    scheme='baselines.sharing.shared:Shared', actions='discrete')\n"
     )
@@ -305,7 +306,8 @@ def test_too_many_joint_moves_are_refused_when_a_grid_is_read_without_torch(tmp_
     code = (
         "import os, sys\n"
         "from pathlib import Path\n"
-        "from bench.config import load_methods, resolve\n"
+        "from bench.config import resolve\n"
+        "from bench.methods import load_methods\n"
         "from bench.grid import expand, load_grid\n"
         "from bench.errors import RequestError\n"
         f"try:\n    expand(load_grid(Path({str(path)!r})))\n"

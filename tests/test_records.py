@@ -8,21 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from small import tiny
 
 from bench import records
 from bench.errors import WorldError
+from bench.files import write_atomic
 from bench.records import Record
-from bench.train import train
 
 ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture(scope="module")
-def record() -> Record:
-    torch.manual_seed(0)
-    return train([tiny()], torch.device("cpu"))[0].record
 
 
 def test_a_record_survives_the_disk(record: Record, tmp_path: Path) -> None:
@@ -152,7 +144,7 @@ def test_a_failed_write_leaves_what_was_there(
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(WorldError, match="No space left"):
-        records.write_atomic(path, b"after")
+        write_atomic(path, b"after")
     assert path.read_text() == "before"
     with pytest.raises(WorldError, match="No space left"):
         records.write(tmp_path / "seed0.json", record)

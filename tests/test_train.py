@@ -18,8 +18,9 @@ from bench.checkpoint import Checkpoint
 from bench.config import RunConfig
 from bench.evaluate import evaluate
 from bench.fleet import Fleet
+from bench.outcome import Outcome
 from bench.random import Random
-from bench.train import Outcome, Run, train
+from bench.train import Run, train
 
 METHODS = [
     "iql",

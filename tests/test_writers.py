@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+from small import tiny
+
+from bench import runner
+from bench.errors import RequestError
+from bench.grid import Run
 from bench.records import read
+from bench.runner import Places, train_runs
 
 ROOT = Path(__file__).parents[1]
 TRAIN = """
@@ -53,3 +64,34 @@ def test_without_locks_nothing_is_trained(tmp_path: Path) -> None:
     assert process.returncode == 1
     assert "cannot lock" in said and "flock" in said and "Traceback" not in said
     assert not list(tmp_path.rglob("*.json"))
+
+
+def test_two_fleets_of_the_same_runs_in_another_order_do_not_wait_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locked = runner._lock
+
+    @contextlib.contextmanager
+    def slowly(path: Path) -> Iterator[None]:
+        with locked(path):
+            time.sleep(0.2)
+            yield
+
+    monkeypatch.setattr(runner, "_lock", slowly)
+    runs = [Run("train", tiny(method="random", sampler="uniform", seed=seed)) for seed in range(2)]
+    threads = [
+        threading.Thread(target=train_runs, args=(order, Places(tmp_path)), daemon=True)
+        for order in (runs, runs[::-1])
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not any(thread.is_alive() for thread in threads), "each holds what the other awaits"
+    assert len(list(tmp_path.rglob("seed*.json"))) == 2
+
+
+def test_a_run_that_is_asked_for_twice_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    runs = [Run("train", tiny())] * 2
+    with pytest.raises(RequestError, match="asked for twice"):
+        train_runs(runs, Places(tmp_path))

@@ -18,10 +18,10 @@ from baselines.mlp import mlp
 from baselines.networks import Learner
 from baselines.symmetry.nearest import nearest_first
 from baselines.symmetry.views import Seeing, make_view
-from bench.config import validate
 from bench.errors import RequestError
 from bench.interfaces import Batch, SchemeFactory, Spec
 from bench.random import Random
+from bench.validation import validate
 
 VERSION = 1
 """Stands also for critics, actions, and what the symmetry of a team is built from."""

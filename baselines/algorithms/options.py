@@ -9,8 +9,8 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from bench.config import Strict
 from bench.errors import RequestError
+from bench.validation import Strict
 
 MOST_OUTPUTS = 3125
 """Joint moves that one network may value: those of 5 agents with 5 moves each."""

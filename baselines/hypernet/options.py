@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from bench.config import Fraction, Noise, Positive, Rate, Strict
 from bench.errors import RequestError
+from bench.validation import Fraction, Noise, Positive, Rate, Strict
 
 Count = Annotated[int, Field(ge=0)]
 

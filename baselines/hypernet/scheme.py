@@ -28,9 +28,9 @@ from baselines.hypernet.stabilisers.schedule import CLOCK, joined, warm_up
 from baselines.hypernet.stabilisers.shrinkage import shrink
 from baselines.hypernet.targets import make_target
 from baselines.networks import LAST_GAIN, RELU_GAIN, initial_layers
-from bench.config import validate
 from bench.interfaces import Weights
 from bench.random import Random
+from bench.validation import validate
 
 VERSION = 1
 

@@ -10,11 +10,11 @@ import functools
 import torch
 
 from bench import registry
-from bench.config import MethodEntry, load_methods, method_entry
 from bench.conformance.method import METHOD_CHECKS, spec_of
 from bench.conformance.scheme import SCHEME_CHECKS, N
 from bench.errors import RequestError
 from bench.fleet import scheme_factory
+from bench.methods import MethodEntry, load_methods, method_entry
 
 FEATURES = torch.linspace(0, 5, 4 * N).view(N, 4).sin()
 """[N, F] of a task whose agents have roles."""

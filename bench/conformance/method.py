@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from baselines.networks import Parameters
-from bench.config import MethodEntry, RunConfig
+from bench.config import RunConfig
 from bench.conformance.scheme import SIZES, TOLERANCE, B, N, R, exempt
 from bench.fleet import build_algorithm
 from bench.interfaces import Algorithm, Batch, Layered, Spec
+from bench.methods import MethodEntry
 from bench.random import Random
 
 ENTITIES = ((1, 2), (1, 2))

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 
 from bench import registry
-from bench.config import method_entry, resolve
+from bench.config import resolve
 from bench.fleet import Fleet
+from bench.methods import method_entry
 
 
 def world(method: str) -> dict[str, Any]:

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from bench.config import RunConfig, load_methods
+from bench.config import RunConfig
 from bench.errors import RequestError
+from bench.methods import load_methods
 from bench.report.formats import Table, Value
 from bench.stats import Array
 

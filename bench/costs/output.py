@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.costs import draw, growth
-from bench.records import write_atomic
+from bench.files import write_atomic
 from bench.report.formats import to_csv
 from bench.report.style import drawn
 

@@ -22,10 +22,9 @@ VERSION = 1
 
 
 class _Relabelled:
-    """A sampler with hindsight: everything but the goals is as without."""
+    """What hindsight adds to a sampler: everything but the goals is as without."""
 
     def __init__(self, replay: Replay, config: RunConfig, replicas: slice) -> None:
-        super().__init__(replay, config, replicas)  # type: ignore[call-arg]
         self._stored, self._own = replay, replicas
         self._share, self._next = config.hindsight_share, config.hindsight_next
         self._jitter = config.hindsight_jitter
@@ -53,12 +52,17 @@ class _Relabelled:
 class Hindsight(_Relabelled, Uniform):
     """Uniform replay with hindsight."""
 
+    def __init__(self, replay: Replay, config: RunConfig, replicas: slice) -> None:
+        Uniform.__init__(self, replay, config, replicas)
+        _Relabelled.__init__(self, replay, config, replicas)
+
 
 class HindsightPrioritized(_Relabelled, Prioritized):
     """Prioritized replay with hindsight: a priority is the TD error under the goal last seen."""
 
     def __init__(self, replay: Replay, config: RunConfig, replicas: slice) -> None:
-        super().__init__(replay, config, replicas)
+        Prioritized.__init__(self, replay, config, replicas)
+        _Relabelled.__init__(self, replay, config, replicas)
         count = replicas.stop - replicas.start
         self._errors = torch.zeros(count, replay.capacity, device=replay.device)
 

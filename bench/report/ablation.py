@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from bench import registry, stats
-from bench.config import MethodEntry, method_entry
+from bench.methods import MethodEntry, method_entry
 from bench.report.aggregate import Row
 from bench.report.formats import Table, interval
 from bench.report.load import Outcome

@@ -16,10 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench import registry, stats
-from bench.config import RunConfig, validate
+from bench.config import RunConfig
 from bench.records import Cost
 from bench.report.load import Outcome, Problem, Results, counts
 from bench.stats import Array, Estimate
+from bench.validation import validate
 
 REFERENCES = "references"
 """Name of the experiment whose methods `random` and `oracle` are the ends of the scale."""

@@ -16,22 +16,15 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from bench import stats
-from bench.config import (
-    Fraction,
-    Name,
-    Positive,
-    RunConfig,
-    Strict,
-    claims_file,
-    read_yaml,
-    validate,
-)
+from bench.config import RunConfig
 from bench.grid import Label
+from bench.report import claims_file
 from bench.report.aggregate import Row, counted
 from bench.report.curves import CURVES, letter
 from bench.report.formats import Table, Value
 from bench.report.load import Outcome
 from bench.stats import Estimate
+from bench.validation import Fraction, Name, Positive, Strict, read_yaml, validate
 
 Verdict = Literal["supported", "refuted", "inconclusive"]
 

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from bench.errors import WorldError
-from bench.records import write_atomic
+from bench.files import write_atomic
 from bench.report.load import Results, record_path
 
 NAME = "ro-crate-metadata.json"

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.records import write_atomic
+from bench.files import write_atomic
 from bench.report import (
     distance,
     draw_ablation,

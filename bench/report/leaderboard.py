@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import stats
-from bench.records import write_atomic
+from bench.files import write_atomic
 from bench.report.aggregate import Board, Row, boards, overall, rows
 from bench.report.formats import shown, shown_rank
 from bench.report.load import Results

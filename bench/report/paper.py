@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from bench.errors import RequestError, WorldError
-from bench.records import write_atomic
+from bench.files import write_atomic
 from bench.report import values
 from bench.report.load import Results
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench import stats
-from bench.records import write_atomic
+from bench.files import write_atomic
 from bench.report import diagnosed, filmstrip, mechanism, teams
 from bench.report.ablation import ablation
 from bench.report.aggregate import Overall, Row, counted, overall, rows

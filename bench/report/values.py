@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from bench import stats
-from bench.config import method_entry
 from bench.errors import RequestError
-from bench.records import write_atomic
+from bench.files import write_atomic
+from bench.methods import method_entry
 from bench.report.aggregate import Row, overall, rows, world
 from bench.report.claims import glance, ledger, load_rules
 from bench.report.curves import CURVES, FIGURE4, experiments, panels

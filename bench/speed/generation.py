@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Protocol, runtime_checkable
 
 import torch
+from torch import Tensor
 
-from bench.config import RunConfig, method_entry
+from bench.config import RunConfig
+from bench.errors import RequestError
 from bench.fleet import make_spec, scheme_factory
 from bench.interfaces import Weights
+from bench.methods import method_entry
 from bench.random import Random
 from bench.speed.timing import Row, interleave, rounded, spread
 from bench.tasks import make_task
@@ -20,12 +24,28 @@ QUICK = ("hyper-maddpg", "hyper-maddpg-full")
 FULL = (*QUICK, "hyper-maddpg-chunked", "hyper-maddpg-low-rank", "hyper-maddpg-sparse")
 
 
+@runtime_checkable
+class Hypernetwork(Protocol):
+    """A scheme that generates weights, of any agents that it is told."""
+
+    def embedding(self, parameters: Mapping[str, Tensor]) -> Tensor:
+        """Return what is generated from: [R, N, E]."""
+        ...
+
+    def weights(self, parameters: Mapping[str, Tensor], e: Tensor | None = None) -> Weights:
+        """Return the layers generated from e [R, N, E], by default that of all agents."""
+        ...
+
+
 def generators(
     config: RunConfig, method: str, agents: int = AGENTS
 ) -> tuple[Callable[[], Weights], Callable[[], list[Weights]]]:
     """Return what generates the acting network of every agent: at once, and agent by agent.
 
     Both do so from the same parameters, as in acting: without gradients.
+
+    Raises:
+        RequestError: if the method's scheme generates nothing.
     """
     entry = method_entry(method)
     config = config.model_copy(update={"agents": agents})
@@ -34,11 +54,12 @@ def generators(
     sizes = [task.observation_size, *config.hidden, task.action_size]
     every, single = make(sizes, agents), make(sizes, 1)
     parameters = every.init(Random.from_seeds([0]))
-    e = every.embedding(parameters)  # type: ignore[attr-defined]  # hypernetworks have it
-    weights = single.weights
+    if not isinstance(every, Hypernetwork) or not isinstance(single, Hypernetwork):
+        raise RequestError(f"method '{method}' generates no weights")
+    e, weights = every.embedding(parameters), single.weights
 
     def one_by_one() -> list[Weights]:
-        return [weights(parameters, e[:, i : i + 1]) for i in range(agents)]  # type: ignore[call-arg]
+        return [weights(parameters, e[:, i : i + 1]) for i in range(agents)]
 
     return partial(every.weights, parameters), one_by_one
 

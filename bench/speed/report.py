@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.records import write_atomic
+from bench.files import write_atomic
 from bench.report.style import BLUE, GREY, ORANGE, TEXT_WIDTH, VERMILION, drawn, new_figure
 from bench.speed.roofline import draw_roofline
 

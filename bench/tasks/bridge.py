@@ -13,10 +13,11 @@ from pettingzoo import ParallelEnv
 from torch import Tensor
 
 from bench import registry
-from bench.config import RunConfig, validate
+from bench.config import RunConfig
 from bench.errors import RequestError, nearest
 from bench.random import Random
 from bench.tasks import make_task
+from bench.validation import validate
 
 if TYPE_CHECKING:
     from bench.interfaces import Task

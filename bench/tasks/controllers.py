@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from bench import registry
-from bench.config import validate
 from bench.errors import RequestError
 from bench.interfaces import Batch, SchemeFactory, Spec
 from bench.random import Random as Source
@@ -21,6 +20,7 @@ from bench.tasks.assignment import bottleneck
 from bench.tasks.coop_nav import ACCELERATION, DAMPING, DT
 from bench.tasks.options import CoopNavOptions, RolesOptions
 from bench.tasks.roles import cast
+from bench.validation import validate
 
 VERSION = 1
 

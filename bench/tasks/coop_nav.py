@@ -12,10 +12,11 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from bench.config import RunConfig, validate
+from bench.config import RunConfig
 from bench.random import Random
 from bench.tasks.assignment import matching_size
 from bench.tasks.options import CoopNavOptions
+from bench.validation import validate
 
 VERSION = 1
 

@@ -15,10 +15,12 @@ import torch
 from torch import Tensor
 
 from bench import registry
-from bench.config import RunConfig, load_methods, validate
+from bench.config import RunConfig
 from bench.errors import RequestError
+from bench.methods import load_methods
 from bench.random import Random
 from bench.tasks.options import GameOptions
+from bench.validation import validate
 
 VERSION = 1
 

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from bench.config import Positive, Rate, Strict
+from bench.validation import Positive, Rate, Strict
 
 
 class CoopNavOptions(Strict):

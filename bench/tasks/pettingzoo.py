@@ -16,8 +16,9 @@ from gymnasium.spaces import Box, Discrete
 from torch import Tensor
 
 from bench import registry
-from bench.config import RunConfig, load_methods
+from bench.config import RunConfig
 from bench.errors import RequestError, WorldError
+from bench.methods import load_methods
 from bench.random import Random
 
 VERSION = 1

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bench.config import RunConfig, validate
+from bench.config import RunConfig
 from bench.tasks.coop_nav import ACCELERATION, CoopNav, RewardFunction
 from bench.tasks.options import RolesOptions
+from bench.validation import validate
 
 VERSION = 1
 """Moves also when coop-nav's does, on which this task is built; its golden cases see to it."""

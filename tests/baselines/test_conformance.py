@@ -9,9 +9,9 @@ import pytest
 import torch
 from compositions import ALGORITHMS, GENERATORS, MORE_ALGORITHMS, STABILISERS
 
-from bench.config import MethodEntry, load_methods
 from bench.conformance import examine
 from bench.conformance.method import batch_of, build, spec_of
+from bench.methods import MethodEntry, load_methods
 
 HYPERNET = "baselines.hypernet.scheme:Hypernet"
 CONDITIONINGS = ["learned", "orthogonal", "one-hot", "features"]

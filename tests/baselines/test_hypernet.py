@@ -16,10 +16,10 @@ from baselines.mlp import mlp
 from baselines.networks import Acting, Parameters
 from baselines.sharing.independent import Independent
 from baselines.sharing.shared import Shared
-from bench.config import MethodEntry
 from bench.conformance.scheme import SIZES, N, R, drawn, observations, stepped
 from bench.errors import RequestError
 from bench.fleet import make_spec, scheme_factory
+from bench.methods import MethodEntry
 from bench.random import Random
 from bench.tasks import make_task
 

@@ -15,10 +15,10 @@ from baselines.hypernet.stabilisers.clipping import clip_gradient
 from baselines.hypernet.stabilisers.shrinkage import shrink
 from baselines.mlp import mlp
 from baselines.networks import Learner
-from bench.config import MethodEntry, load_methods
 from bench.conformance import examine
 from bench.conformance.method import batch_of, build, spec_of
 from bench.conformance.scheme import SIZES, N, R, drawn, observations
+from bench.methods import MethodEntry, load_methods
 
 
 def composed(**options: Any) -> Hypernet:

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.config import load_methods, resolve
+from bench.config import resolve
 from bench.costs import costs, draw, growth, world
 from bench.costs.output import write
 from bench.fleet import Fleet
+from bench.methods import load_methods
 
 H = 32
 ROOT = Path(__file__).parents[2]

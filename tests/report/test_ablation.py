@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from baselines.hypernet.options import BELONGS
-from bench.config import load_methods
 from bench.grid import expand, fleets, load_grid
+from bench.methods import load_methods
 from bench.report import draw_ablation, figures, leaderboard, tables
 from bench.report.ablation import changes, difference, early_drop
 from bench.report.aggregate import rows

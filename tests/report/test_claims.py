@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import synthetic
 
-from bench import config
+from bench import report
 from bench.errors import RequestError
 from bench.grid import expand, load_grid
 from bench.records import Episode, Teamwork
@@ -232,7 +232,7 @@ def test_a_wrong_claim_is_refused_in_one_line(
     text = (ROOT / "config" / "claims.yaml").read_text()
     path.write_text(text.replace("    test: learns\n", "    test: learns\n    than: maddpg\n"))
     monkeypatch.setenv("HYPERCOOP_CLAIMS", str(path))
-    assert config.claims_file() == path
+    assert report.claims_file() == path
     load_rules.cache_clear()
     try:
         with pytest.raises(RequestError, match=r"prioritized-learns.*fewer and sooner"):

@@ -14,6 +14,7 @@ from counting import calls, cpu_seconds
 
 from bench import records
 from bench.errors import WorldError
+from bench.grid import expand, load_grid
 from bench.report import leaderboard, tables
 from bench.report.aggregate import cells
 from bench.report.load import load, record_path
@@ -136,6 +137,13 @@ def test_ten_times_the_records_take_ten_times_the_reading_and_no_more_reporting(
             module.build(found, tmp_path / "out")
 
     assert calls(lambda: report(many)) < 1.5 * calls(lambda: report(few))
+
+
+def test_the_grid_that_the_load_is_measured_with_is_sound(tmp_path):
+    """Of every method that it can hold, with as many runs as are asked for."""
+    runs = expand(load_grid(many.write_grid(tmp_path, 700, seeds=1)))
+    assert 0.9 * 700 < len(runs) < 1.1 * 700
+    assert len({run.config.method for run in runs.values()}) > 40
 
 
 def test_thousands_of_records_fit_into_a_minute_and_little_memory(tmp_path):

@@ -8,9 +8,10 @@ import pytest
 import synthetic
 import yaml
 
-from bench.config import load_methods, methods_file, resolve
+from bench.config import resolve
 from bench.errors import RequestError
 from bench.grid import expand, load_grid
+from bench.methods import load_methods, methods_file
 from bench.report.aggregate import rows
 from bench.report.load import load
 from bench.report.tuning import TUNED, chosen, tuning

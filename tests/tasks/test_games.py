@@ -11,8 +11,9 @@ import torch
 from small import tiny
 from torch import Tensor
 
-from bench.config import MethodEntry, resolve
+from bench.config import resolve
 from bench.errors import RequestError
+from bench.methods import MethodEntry
 from bench.random import Random
 from bench.tasks import make_task, parallel_env
 from bench.tasks.games import MatrixGame, Specialisation, Synchronisation, individual, team

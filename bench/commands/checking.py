@@ -1,0 +1,76 @@
+"""Checks, which fail where something is wrong."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import asdict
+
+from bench.commands.output import print_table
+from bench.errors import RequestError, WorldError
+from bench.files import write_atomic
+
+
+def check_method(options: argparse.Namespace) -> None:
+    """Check a method of the table or from outside."""
+    import torch
+
+    from bench.conformance import candidates, examine
+
+    torch.set_num_threads(1)
+    rows, failed = [], []
+    for name, entry in candidates(options.method).items():
+        for check, wrong in examine(entry).items():
+            rows.append({"method": name, "check": check, "result": wrong or "ok"})
+            failed += [f"{check}: {wrong}"] if wrong else []
+    print_table(rows, options.json)
+    if failed:
+        count = f"{len(failed)} of {len(rows)} checks failed"
+        raise WorldError(f"{options.method}: {count}, first {failed[0]}")
+
+
+def faults(options: argparse.Namespace) -> None:
+    """Strike small runs, and count what became of them."""
+    if options.injections < 1:
+        raise RequestError(f"--injections {options.injections}: must be at least 1")
+    from bench.faults import inject, page, rows
+
+    table = rows(inject(options.injections, options.seed))
+    if options.out:
+        write_atomic(options.out, page(table).encode())
+    print_table(table, options.json)
+    total = table[-1]
+    if any(total[column] for column in ("runs lost", "records differing", "files left behind")):
+        raise WorldError(
+            f"{total['runs lost']} runs lost, {total['records differing']} records differing, "
+            f"{total['files left behind']} files left behind"
+        )
+
+
+def doctor(options: argparse.Namespace) -> None:
+    """Say what is wrong with a folder of records."""
+    from bench.doctor import examine, find_grid
+
+    findings = examine(options.results, options.grid or find_grid(options.results))
+    rows = [asdict(finding) for finding in findings]
+    if rows or options.json:
+        print_table(rows, options.json)
+    defects = sum(finding.kind != "diverged" for finding in findings)
+    if defects:
+        raise WorldError(f"{options.results}: {defects} defects")
+
+
+def verify(options: argparse.Namespace) -> None:
+    """Train recorded runs again, and compare."""
+    if options.sample < 1:
+        raise RequestError(f"--sample {options.sample}: must be at least 1")
+    from bench.verify import draw, verify
+
+    rows = []
+    for path in draw(options.results, options.sample, options.seed):
+        print(f"training again: {path}", file=sys.stderr)
+        rows.append(asdict(verify(path)))
+    print_table(rows, options.json)
+    differing = sum(row["verdict"] == "differs" for row in rows)
+    if differing:
+        raise WorldError(f"{options.results}: {differing} of {len(rows)} runs differ")

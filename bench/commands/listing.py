@@ -1,0 +1,73 @@
+"""What there is."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from bench import registry
+from bench.arguments import plain
+from bench.commands.output import print_table
+from bench.config import resolve
+from bench.errors import RequestError
+from bench.methods import load_methods
+
+
+def methods(options: argparse.Namespace) -> None:
+    """List the methods, with what they cost."""
+    sizes = plain(options.agents), plain(options.hidden)
+    # What is wrong with a size is found before torch is imported.
+    resolve({"agents": sizes[0], "hidden": sizes[1]}, where="methods")
+    import torch
+
+    from bench.costs import costs
+
+    torch.set_num_threads(1)
+    rows: list[dict[str, Any]] = []
+    for name, entry in load_methods().items():
+        try:
+            counted = costs(name, *sizes)
+        except RequestError as error:
+            print(f"{name} is left out: {error}", file=sys.stderr)
+            continue
+        parts = {
+            "method": name,
+            "algorithm": entry.algorithm.rpartition(":")[2],
+            "scheme": (entry.scheme or "-").rpartition(":")[2],
+        }
+        rows.append({**parts, **counted, "summary": entry.summary})
+    if options.out:
+        from bench.costs.output import write
+
+        for path in write(rows, {"agents": sizes[0], "hidden": sizes[1]}, options.out):
+            print(path, file=sys.stderr)
+    if options.growth:
+        from bench.costs.growth import slopes
+
+        rows = slopes() if options.json else [_rounded(row) for row in slopes()]
+    print_table(rows, options.json)
+
+
+def _rounded(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: f"{v:.2f}" if isinstance(v, float) else v or "-" for k, v in row.items()}
+
+
+def tasks(options: argparse.Namespace) -> None:
+    """List the tasks, with what can be chosen for each."""
+    rows = []
+    for name, path in registry.TASKS.items():
+        row = {"task": name, "rewards": ", ".join(registry.REWARDS[name])}
+        known = registry.TASK_OPTIONS.get(name)
+        fields = registry.load(known).model_fields if known else ["the environment's own"]
+        row |= {"options": ", ".join(fields), "samplers": ", ".join(registry.SAMPLERS)}
+        # Where every agent sees the same: the best score of one policy for all that sees no ID.
+        row |= {"one_policy": "-", "one_stochastic_policy": "-"}
+        if hasattr(registry.load(path), "sharing_bound"):
+            config = resolve({"task": name, "agents": plain(options.agents)}, where="tasks")
+            game = registry.load(path).from_config(config, None, "discrete")
+            row["one_policy"] = f"{game.sharing_bound(stochastic=False):.4g}"
+            row["one_stochastic_policy"] = f"{game.sharing_bound(stochastic=True):.4g}"
+        rows.append(row)
+    print_table(rows, options.json)

@@ -1,0 +1,33 @@
+"""Reports: from records, and of the machine's speed."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+
+SHOWN = 12
+"""Runs left out that a report names on the screen."""
+
+
+def report(options: argparse.Namespace) -> None:
+    """Build one kind of report from the records of a grid."""
+    from bench.report.load import load
+
+    results = load(options.grid, options.results)
+    for problem in results.problems[:SHOWN]:
+        print(f"hypercoop: {problem}", file=sys.stderr)
+    if len(results.problems) > SHOWN:
+        print(f"hypercoop: {results.notice()}; all in tables/problems.csv", file=sys.stderr)
+    module = importlib.import_module(f"bench.report.{options.command}")
+    for path in module.build(results, options.results / results.grid.name):
+        print(path)
+
+
+def speed(options: argparse.Namespace) -> None:
+    """Measure what training costs."""
+    from bench.speed import run, show
+
+    rows = run(options.quick, options.out, options.against, options.device)
+    print(json.dumps(rows) if options.json else show(rows))

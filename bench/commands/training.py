@@ -1,0 +1,102 @@
+"""Training runs."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+from pathlib import Path
+
+from bench.arguments import plain, read_task_options
+from bench.config import RunConfig, resolve
+from bench.errors import RequestError, WorldError, nearest
+from bench.grid import Run, expand, load_grid
+from bench.records import read
+from bench.runner import Places, train_runs
+from bench.tasks.options import CoopNavOptions
+
+
+def train(options: argparse.Namespace) -> None:
+    """Train one run or fleet, and name the records."""
+    given = {
+        name: plain(value)
+        for name in RunConfig.model_fields
+        if (value := getattr(options, name, None)) is not None
+    }
+    task_options = {
+        name: plain(value)
+        for name in CoopNavOptions.model_fields
+        if (value := getattr(options, name, None)) is not None
+    }
+    task_options |= read_task_options(options)
+    if options.replicas < 1:
+        raise RequestError(f"--replicas {options.replicas}: must be at least 1")
+    if not 0 <= options.checkpoint_seconds < float("inf"):
+        raise RequestError(f"--checkpoint-seconds {options.checkpoint_seconds}: must be 0 or more")
+    if options.grid:
+        if given or task_options:
+            raise RequestError("with --grid the run's configuration comes from the grid alone")
+        runs = _runs_of_grid(options)
+        places = Places(options.results / load_grid(options.grid).name)
+    else:
+        if options.keys:
+            raise RequestError("--run names a run of a grid: give --grid too")
+        base = resolve(given, {"task_options": task_options}, where="train")
+        seeds = range(base.seed, base.seed + options.replicas)
+        runs = [Run("train", base.model_copy(update={"seed": seed})) for seed in seeds]
+        places = Places(options.results / "local")
+        for run in runs if not options.force else []:
+            _refuse_to_overwrite(places.record(run), run)
+    records = train_runs(
+        runs,
+        places,
+        device=options.device,
+        force=options.force,
+        checkpoint_seconds=options.checkpoint_seconds,
+        wandb=options.wandb,
+    )
+    rows = []
+    for run, record in zip(runs, records, strict=True):
+        scores = record.absolute.raw[record.score] if record.absolute else None
+        rows.append(
+            {
+                "record": str(places.record(run)),
+                "status": record.status,
+                record.score: sum(scores) / len(scores) if scores else None,
+            }
+        )
+    if options.json:
+        print(json.dumps(rows))
+        return
+    for row in rows:
+        values = " ".join(
+            f"{k}={v:.4g}" if isinstance(v, float) else str(v) for k, v in row.items()
+        )
+        print(values)
+
+
+def _runs_of_grid(options: argparse.Namespace) -> list[Run]:
+    runs = expand(load_grid(options.grid))
+    if not options.keys:
+        raise RequestError(f"--grid {options.grid}: give --run and one or more of its runs")
+    if options.replicas != 1:
+        raise RequestError("with --grid name every replica's run after --run, not --replicas")
+    for key in options.keys:
+        if key not in runs:
+            raise RequestError(f"{options.grid}: no run '{key}'; {nearest(key, list(runs)[:20])}")
+    return [runs[key] for key in options.keys]
+
+
+def _refuse_to_overwrite(path: Path, run: Run) -> None:
+    """Keep a finished run of another configuration under the same name.
+
+    Raises:
+        RequestError: naming what differs.
+    """
+    if not path.exists():
+        return
+    with contextlib.suppress(WorldError):
+        old, new = read(path).config.model_dump(), run.config.model_dump()
+        changed = ", ".join(f"{k} = {old[k]}" for k in old if old[k] != new[k])
+        if changed:
+            raise RequestError(f"{path} was made with {changed}: give --force or other --results")

@@ -1,0 +1,85 @@
+"""Strict models of what users write, and one line for what is wrong with it."""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Sequence
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from bench.errors import RequestError, nearest
+
+
+def _not_bool(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("must be a whole number")
+    return value
+
+
+Positive = Annotated[int, BeforeValidator(_not_bool), Field(gt=0, lt=2**31)]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Noise = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]*$", max_length=200)]
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+class Strict(BaseModel):
+    """A frozen model that refuses unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+def validate(model: type[ModelT], values: Any, where: str) -> ModelT:
+    """Build ``model`` from plain values.
+
+    Raises:
+        RequestError: one line naming the first wrong key, where it stands and what is right.
+    """
+    try:
+        return model.model_validate(values)
+    except RequestError as error:
+        raise RequestError(f"{where}: {error}") from error
+    except ValidationError as error:
+        # A misspelt key explains the missing one, not the other way round.
+        first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+        key = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            *parents, last = first["loc"]
+            reason = f"unknown key '{key}'; {nearest(str(last), _keys_at(model, parents))}"
+        else:
+            message = first["msg"].removeprefix("Value error, ")
+            # Shortened: YAML's aliases make small files with enormous values.
+            reason = f"{key} = {reprlib.repr(first['input'])}: {message}" if key else message
+        raise RequestError(f"{where}: {reason}") from error
+
+
+def _keys_at(model: Any, location: Sequence[str | int]) -> list[str]:
+    """List the keys that the model at a location inside `model` knows."""
+    for step in location:
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            model = model.model_fields[str(step)].annotation
+        else:  # an item of list[X] or dict[_, X]
+            model = get_args(model)[-1]
+        if isinstance(model, UnionType):  # X | None
+            model = get_args(model)[0]
+    return list(model.model_fields)
+
+
+def read_yaml(path: Path) -> Any:
+    """Read a YAML file.
+
+    Raises:
+        RequestError: if the file is missing or is not YAML.
+    """
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RequestError(f"cannot read {path}: {error.strerror}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # 2001-99-99 is a ValueError
+        raise RequestError(f"{path} is not YAML: {' '.join(str(error).split())}") from error

@@ -1,0 +1,82 @@
+"""A saved policy acts as it was recorded, and elsewhere."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from small import FAST
+
+from bench import records
+from bench.cli import main
+from bench.evaluate import evaluate
+from bench.policies import find_policy, load_policy
+from bench.random import Random
+
+
+def test_an_unreadable_policy_is_one_line(
+    tmp_path: Path, trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sound = Path(str(trained).replace("/runs/", "/policies/")).with_suffix(".safetensors")
+    for content in (b"", b"nonsense" * 100, sound.read_bytes()[:200]):
+        path = tmp_path / "policy.safetensors"
+        path.write_bytes(content)
+        assert main(["evaluate", str(path)]) == 1
+        error = capsys.readouterr().err
+        assert len(error.splitlines()) == 1 and str(path) in error
+
+
+def test_a_saved_policy_evaluates_as_recorded(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = records.read(trained)
+    for which, assessment in (("best", record.absolute), ("final", record.final)):
+        config, task, algorithm = load_policy(find_policy(trained), which)
+        random = Random.from_seeds([config.seed]).fold("assessment")
+        raw = evaluate(task, algorithm, random, config.absolute_episodes)
+        assert assessment is not None
+        assert {name: records.rounded(v[0].tolist()) for name, v in raw.items()} == assessment.raw
+    assert main(["evaluate", str(trained), "--episodes=5", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["episodes"] == 5
+
+
+def test_a_policy_is_evaluated_on_other_options_than_it_was_trained_with(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = [flag for flag in FAST if "dynamics" not in flag]
+    assert main(["train", "--task=roles", *flags, f"--results={tmp_path}"]) == 0
+    (path,) = tmp_path.rglob("runs/**/*.json")
+    means = []
+    for split in ("seen", "held-out"):
+        capsys.readouterr()
+        asked = ["--episodes=50", f"--task-option=split={split}", "--json"]
+        assert main(["evaluate", str(path), *asked]) == 0
+        means.append(json.loads(capsys.readouterr().out)["mean"]["least_distance"])
+    assert means[0] != means[1]
+    assert main(["evaluate", str(path), "--task-option=splitt=seen"]) == 2
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1 and "did you mean 'split'" in error
+
+
+def test_a_policy_without_an_order_acts_in_a_team_of_another_size(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = [*FAST, "--method=deep-set-maddpg-attention", "--episodes=40", "--sampler=hindsight"]
+    assert main(["train", *flags, f"--results={tmp_path}"]) == 0
+    (path,) = tmp_path.rglob("runs/**/*.json")
+    means = []
+    for agents in (1, 2, 3, 7):
+        capsys.readouterr()
+        assert main(["evaluate", str(path), f"--agents={agents}", "--json", "--episodes=20"]) == 0
+        means.append(json.loads(capsys.readouterr().out)["mean"]["least_distance"])
+    assert sorted(means) == means  # a sum over ever more targets
+    assert main(["evaluate", str(trained), "--agents=3"]) == 2
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1 and "weights for 2 agents only" in error
+    assert main(["evaluate", str(trained), "--agents=2", "--episodes=2"]) == 0
+
+
+def test_watch_draws(trained: Path, tmp_path: Path) -> None:
+    assert main(["watch", str(trained), f"--out={tmp_path}", "--episodes=1"]) == 0
+    assert {path.suffix for path in tmp_path.iterdir()} == {".png", ".gif"}

@@ -1,0 +1,107 @@
+"""Training by the command line: what is done stays done, and what is not is made."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from small import FAST
+
+from bench.cli import main
+
+
+def test_what_is_trained_is_not_trained_again(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stamp = trained.stat().st_mtime_ns
+    results = next(p for p in trained.parents if p.name == "local").parent
+    assert main(["train", *FAST, f"--results={results}", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["status"] == "complete" and Path(row["record"]) == trained
+    assert trained.stat().st_mtime_ns == stamp
+
+
+def test_checkpoints_that_outlived_their_run_are_removed(tmp_path: Path) -> None:
+    """Those of a process that was killed between writing its records and ending."""
+    flags = [*FAST, "--replicas=2", f"--results={tmp_path}"]
+    assert main(["train", *flags]) == 0
+    lock = next(tmp_path.rglob("checkpoints/**/seed1.lock"))
+    names = [
+        f"{fleet}.safetensors{ending}"
+        for fleet in ("seed0-x2", "seed0", "seed1")
+        for ending in ("", ".before", ".next")
+    ]
+    for name in (*names, "seed10.safetensors"):
+        lock.with_name(name).touch()
+        lock.with_name(f".tmp-probe-{name}").touch()
+    assert main(["train", *flags]) == 0
+    left = {path.name for path in lock.parent.iterdir()}
+    others = {"seed10.safetensors", ".tmp-probe-seed10.safetensors"}
+    assert left == {"seed0.lock", "seed1.lock", *others}
+
+
+def test_a_truncated_record_is_trained_again(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sound = json.loads(trained.read_text())
+    trained.write_text(trained.read_text()[:500])
+    results = next(p for p in trained.parents if p.name == "local").parent
+    assert main(["train", *FAST, f"--results={results}"]) == 0
+    assert str(trained) in capsys.readouterr().err
+    again = json.loads(trained.read_text())
+    assert {k: v for k, v in again.items() if k != "provenance"} == {
+        k: v for k, v in sound.items() if k != "provenance"
+    }
+
+
+def test_another_configuration_does_not_overwrite_a_finished_run(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = next(p for p in trained.parents if p.name == "local").parent
+    before = trained.read_bytes()
+    assert main(["train", *FAST, "--gamma=0.9", f"--results={results}"]) == 2
+    assert "gamma = 0.95" in capsys.readouterr().err
+    assert trained.read_bytes() == before
+
+
+def test_of_a_fleet_only_the_missing_replicas_are_trained(tmp_path: Path) -> None:
+    assert main(["train", *FAST, "--replicas=3", f"--results={tmp_path}"]) == 0
+    paths = sorted((tmp_path / "local" / "runs").rglob("*.json"))
+    stamps = [path.stat().st_mtime_ns for path in paths]
+    sound = json.loads(paths[1].read_text())
+    paths[1].unlink()
+    assert main(["train", *FAST, "--replicas=3", f"--results={tmp_path}"]) == 0
+    again = json.loads(paths[1].read_text())
+    del sound["provenance"], again["provenance"]
+    assert again == sound
+    assert [paths[n].stat().st_mtime_ns for n in (0, 2)] == [stamps[0], stamps[2]]
+
+
+def test_replicas_write_a_record_each(tmp_path: Path) -> None:
+    assert main(["train", *FAST, "--replicas=3", f"--results={tmp_path}"]) == 0
+    names = sorted(path.name for path in tmp_path.rglob("*.json"))
+    assert names == ["seed0.json", "seed1.json", "seed2.json"]
+
+
+def test_any_pettingzoo_environment_trains(tmp_path: Path) -> None:
+    flags = [
+        *("--task=pettingzoo:mpe2.simple_spread_v3", "--reward=environment", "--agents=3"),
+        *("--task-option=N=3", "--task-option=max_cycles=10"),
+        *("--task-option=continuous_actions=true", "--method=maddpg", "--sampler=uniform"),
+        *("--episodes=20", "--parallel=5", "--steps-per-update=10", "--batch=8"),
+        *("--hidden=[16]", "--evaluations=2", "--evaluation-episodes=2", "--absolute-episodes=3"),
+    ]
+    assert main(["train", *flags, f"--results={tmp_path}"]) == 0
+    (path,) = tmp_path.rglob("runs/**/*.json")
+    record = json.loads(path.read_text())
+    assert record["score"] == "return"
+    assert record["horizon"] == 10
+    assert all(value < 0 for value in record["absolute"]["raw"]["return"])
+
+
+def test_wandb_mirrors_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    assert main(["train", *FAST, f"--results={tmp_path}", "--wandb"]) == 0
+    assert list((tmp_path / "local" / "wandb").rglob("*.wandb"))
