@@ -137,6 +137,9 @@ class RunConfig(Strict):
     """Greedy episodes per evaluation point."""
     absolute_episodes: Positive = 320
     """Greedy episodes of the final and of the best policy."""
+    transfer_agents: list[Positive] = []
+    """Other numbers of agents: after training the best policy acts in teams of these sizes, too, as
+    it is."""
 
     @model_validator(mode="after")
     def _consistent(self) -> RunConfig:
@@ -148,6 +151,11 @@ class RunConfig(Strict):
             raise ValueError(
                 f"evaluations ({self.evaluations}) must be at most "
                 f"episodes / parallel + 1 = {self.episodes // self.parallel + 1}"
+            )
+        if len({self.agents, *self.transfer_agents}) != 1 + len(self.transfer_agents):
+            raise ValueError(
+                f"transfer_agents ({self.transfer_agents}) must be other numbers than agents "
+                f"({self.agents}), each once"
             )
         family = registry.family(self.task)
         registry.look_up(registry.TASKS, "task", family)
@@ -183,6 +191,7 @@ ADDED_LATER: Mapping[str, Any] = {
     "hindsight_next": 0.2,
     "hindsight_jitter": 0.05,
     "imitation_share": 0.25,
+    "transfer_agents": [],
 }
 """Fields added after the first records were made, with the value, also their default, that means
 what was done before: at that value they are not hashed, so that old records stay good."""
@@ -207,6 +216,8 @@ class MethodEntry(Strict):
     """Samplers that the method supports; a grid that asks for another is refused."""
     settings: dict[str, Any] = {}
     """RunConfig values tuned for this method."""
+    any_size: bool = False
+    """Whether its policy acts in a team of any size, whatever size it was trained in."""
 
     @property
     def wants_features(self) -> bool:
@@ -350,6 +361,12 @@ def resolve(*layers: Mapping[str, Any], where: str = "request") -> RunConfig:
         raise RequestError(
             f"{where}: method '{name}' is conditioned on features of the agents' roles, which task "
             f"'{config.task}' does not give; choose task {' or '.join(registry.FEATURED)}"
+        )
+    if config.transfer_agents and not entry.any_size:
+        others = [other for other, listed in load_methods().items() if listed.any_size]
+        raise RequestError(
+            f"{where}: transfer_agents = {config.transfer_agents}: method '{name}' acts in teams "
+            f"of the size that it was trained in only; choose {' or '.join(others)}"
         )
     if config.sampler not in entry.samplers:
         raise RequestError(

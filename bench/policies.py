@@ -12,13 +12,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from bench.config import RunConfig, method_entry, validate
+from bench.config import RunConfig, validate
 from bench.errors import RequestError, WorldError
-from bench.fleet import build_algorithm, make_spec
+from bench.fleet import Team
 from bench.interfaces import Algorithm, Task
-from bench.random import Random
 from bench.records import write_atomic
-from bench.tasks import make_task
 
 
 def save_policy(path: Path, config: RunConfig, policy: Mapping[str, Tensor]) -> None:
@@ -66,25 +64,14 @@ def load_policy(
         raise WorldError(f"policy {path} is unreadable: {error}") from error
     config = validate(RunConfig, values, f"policy {path}")
     options = {**config.task_options, **(task_options or {})}
-    trained_with = config.agents
-    team = {"task_options": options, "agents": agents or trained_with}
-    config = config.model_copy(update=team)
-    entry = method_entry(config.method)
-    task = make_task(config, entry.actions)
-    spec = make_spec(config, task, 1, torch.device("cpu"))
-    algorithm = build_algorithm(entry, spec, Random.from_seeds([config.seed]))
-    shapes = {name: tensor.shape for name, tensor in algorithm.policy.items()}
-    if agents not in (None, trained_with) and shapes != {k: v.shape for k, v in tensors.items()}:
-        raise RequestError(
-            f"agents = {agents}: method '{config.method}' has weights for {trained_with} agents "
-            "only; choose one whose agents share all weights and see by "
-            "attention or a table, such as attention-maddpg"
-        )
+    team = Team([config.model_copy(update={"task_options": options})], torch.device("cpu"))
     try:
-        algorithm.load_policy(tensors)
+        team.algorithm.load_policy(tensors)
     except (RuntimeError, KeyError) as error:
         raise WorldError(f"policy {path} does not fit method '{config.method}'") from error
-    return config, task, algorithm
+    if agents not in (None, config.agents):
+        team = team.resized(agents)
+    return team.config, team.task, team.algorithm
 
 
 def find_policy(run: Path) -> Path:

@@ -20,7 +20,7 @@ from bench.config import RunConfig, behaviour
 from bench.diagnostics import diagnose
 from bench.errors import RequestError
 from bench.evaluate import evaluate
-from bench.fleet import Fleet
+from bench.fleet import Fleet, Team
 from bench.history import History, keep_best
 from bench.interfaces import Batch
 from bench.provenance import Stopwatch, provenance
@@ -109,6 +109,8 @@ class Run:
         self._learned: list[tuple[Mapping[str, Tensor], Tensor]] = []
         self._sums: dict[str, Tensor] = {}
         self._summed = 0
+        for agents in fleet.config.transfer_agents:
+            fleet.resized(agents)  # what cannot be done at the end is refused at the start
         self._learn_from = Captured(self._update, fleet.device)
         if fleet.algorithm.trains:
             slots, R = fleet.replay.slots, len(fleet.configs)
@@ -235,7 +237,7 @@ class Run:
             return
         self._note_failures()
         random = fleet.random.fold("evaluation").fold(len(history.episode))
-        raw = self._evaluate(random, config.evaluation_episodes)
+        raw = _evaluate(fleet, random, config.evaluation_episodes)
         env_steps = episode * fleet.task.horizon
         better = history.evaluated(episode, env_steps, self._updates, raw)
         self._best = keep_best(self._best, fleet.algorithm.policy, better)
@@ -243,10 +245,6 @@ class Run:
             self._log_training(episode)
         for listener in self._listeners:
             listener.evaluated(history)
-
-    def _evaluate(self, random: Random, episodes: int) -> Mapping[str, Tensor]:
-        fleet = self._fleet
-        return evaluate(fleet.task, fleet.algorithm, random, episodes, fleet.reward)
 
     def _note_failures(self) -> None:
         """Tell the history which replicas have diverged since the last time, and when."""
@@ -312,7 +310,7 @@ class Run:
         fleet, history, config = self._fleet, self._history, self._fleet.config
         random = fleet.random.fold("assessment")
         final = {name: tensor.clone() for name, tensor in fleet.algorithm.policy.items()}
-        last = self._evaluate(random, config.absolute_episodes)
+        last = _evaluate(fleet, random, config.absolute_episodes)
         parts = fleet.task, fleet.spec, fleet.algorithm, fleet.reward
         diagnostics = diagnose(*parts) if final else None
         teams = None
@@ -321,12 +319,16 @@ class Run:
         best = last
         if final:
             fleet.algorithm.load_policy(self._best)
-            best = self._evaluate(random, config.absolute_episodes)
+            best = _evaluate(fleet, random, config.absolute_episodes)
+        transfer = {
+            agents: _evaluate(fleet.resized(agents), random, config.absolute_episodes)
+            for agents in config.transfer_agents
+        }
         cost = fleet.cost()
         facts = provenance(fleet.device, len(fleet.configs), self._watch)
         outcomes = []
         for replica, own in enumerate(fleet.configs):
-            reason = history.failed[replica]
+            reason, best_at = history.failed[replica], history.best_episode[replica]
             sound = reason is None
             record = Record(
                 config=own,
@@ -339,8 +341,11 @@ class Run:
                 evaluation=history.curve(replica),
                 training=history.training_curve(replica),
                 final=_assessment(last, replica, history.episode[-1]) if sound else None,
-                absolute=(
-                    _assessment(best, replica, history.best_episode[replica]) if sound else None
+                absolute=_assessment(best, replica, best_at) if sound else None,
+                transfer=(
+                    {N: _assessment(raw, replica, best_at) for N, raw in transfer.items()}
+                    if transfer and sound
+                    else None
                 ),
                 cost=cost,
                 diagnostics=diagnostics[replica] if diagnostics and sound else None,
@@ -351,6 +356,10 @@ class Run:
             policy = {f"{k}.{n}": t[replica].cpu() for k, p in kept.items() for n, t in p.items()}
             outcomes.append(Outcome(record, policy))
         return outcomes
+
+
+def _evaluate(team: Team, random: Random, episodes: int) -> Mapping[str, Tensor]:
+    return evaluate(team.task, team.algorithm, random, episodes, team.reward)
 
 
 def _assessment(raw: Mapping[str, Tensor], replica: int, episode: int) -> Assessment:
