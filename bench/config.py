@@ -215,7 +215,9 @@ class MethodEntry(Strict):
     samplers: list[str] = list(registry.SAMPLERS)
     """Samplers that the method supports; a grid that asks for another is refused."""
     settings: dict[str, Any] = {}
-    """RunConfig values tuned for this method."""
+    """RunConfig values that are this method's defaults."""
+    tuned: dict[str, Any] = {}
+    """RunConfig values that config/tuning.yaml chose, for experiments that ask for them."""
     any_size: bool = False
     """Whether its policy acts in a team of any size, whatever size it was trained in."""
 
@@ -318,8 +320,10 @@ def method_entry(name: str) -> MethodEntry:
     raise RequestError(f"unknown method '{name}'; {nearest(name, list(methods))}")
 
 
-def resolve(*layers: Mapping[str, Any], where: str = "request") -> RunConfig:
+def resolve(*layers: Mapping[str, Any], tuned: bool = False, where: str = "request") -> RunConfig:
     """Merge layers of RunConfig values, later ones winning, over the method's own settings.
+
+    With ``tuned``, what its tuning chose lies between the two.
 
     Raises:
         RequestError: for an unknown key, a bad value, or a sampler that the method cannot use.
@@ -345,7 +349,8 @@ def resolve(*layers: Mapping[str, Any], where: str = "request") -> RunConfig:
     task = str(merged.get("task", RunConfig.model_fields["task"].default))
     if rewards := registry.REWARDS.get(registry.family(task)):
         fallback["reward"] = next(iter(rewards))
-    config = validate(RunConfig, {**fallback, **entry.settings, **merged}, where)
+    own = entry.settings | entry.tuned if tuned else entry.settings
+    config = validate(RunConfig, {**fallback, **own, **merged}, where)
     family = registry.family(config.task)
     moves = None
     if family in registry.TASK_OPTIONS:

@@ -70,6 +70,8 @@ class Experiment(Strict):
     """Axis: named sets of RunConfig values (task options among them), one change each."""
     settings: dict[str, Any] = {}
     """RunConfig values of the whole experiment."""
+    tuned: bool = False
+    """Whether methods take the values that their tuning chose, where the grid says nothing."""
     exclude: list[Exclusion] = []
     """Cells left out."""
 
@@ -252,7 +254,8 @@ def _cells(grid: Grid, name: str, experiment: Experiment) -> Iterator[Run]:
         used |= matches
         if matches:
             continue
-        config = resolve(grid.defaults, experiment.settings, axis_values, changes, where=where)
+        layers = (grid.defaults, experiment.settings, axis_values, changes)
+        config = resolve(*layers, tuned=experiment.tuned, where=where)
         _refuse_actions(config, where)
         yield Run(f"{name}.{variant}" if variant else name, config)
     for number, exclusion in enumerate(experiment.exclude):

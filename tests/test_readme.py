@@ -24,14 +24,13 @@ def table(rows: Iterable[Sequence[str]]) -> str:
 def claims() -> str:
     """Return the claims' verdicts of the paper grid as a table."""
     lines = json.loads((ROOT / "results" / "paper" / "values.json").read_text())["verdicts"]
-    first = ["claim", "experiment", "curve"]
-    header = [*first, *(name for name in lines[0] if name not in first)]
+    counts = sorted(name for name in lines[0] if name.startswith("N = "))
+    header = ["Claim", "Experiment", "Curve", *counts]
     rows, last = [header], None
     for line in lines:
-        cells = {**line, "experiment": f"`{line['experiment']}`"}
-        if line["claim"] == last:
-            cells["claim"] = ""
-        rows.append([cells[name] for name in header])
+        verdicts = [line[name] for name in counts]
+        named = ["" if line["claim"] == last else line["claim"], f"`{line['experiment']}`"]
+        rows.append([*named, line["curve"], *verdicts])
         last = line["claim"]
     return table(rows)
 

@@ -266,13 +266,18 @@ def overall(results: Results) -> Overall:
     """Compare the methods over the settings that the grid asks of all of them.
 
     Variants of experiments are left out: they ask what a change does, not which method is better.
+    Of a method's cells in a setting the tuned one counts, else the first.
     """
+    experiments = results.grid.experiments
+    contestants = [
+        row for row in rows(results) if not row.cell.reference and "." not in row.cell.experiment
+    ]
+    contestants.sort(key=lambda row: not experiments[row.cell.experiment].tuned)
     table: dict[Setting, dict[str, Row]] = {}
     methods: dict[str, None] = {}
-    for row in rows(results):
-        if not row.cell.reference and "." not in row.cell.experiment:
-            table.setdefault(row.cell.setting, {}).setdefault(row.cell.config.method, row)
-            methods[row.cell.config.method] = None
+    for row in contestants:
+        table.setdefault(row.cell.setting, {}).setdefault(row.cell.config.method, row)
+        methods[row.cell.config.method] = None
     common = [entries for entries in table.values() if entries.keys() == methods.keys()]
     usable = [
         entries for entries in common if all(row.normalised is not None for row in entries.values())

@@ -15,7 +15,16 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from bench import stats
-from bench.config import Fraction, Name, Positive, Strict, claims_file, read_yaml, validate
+from bench.config import (
+    Fraction,
+    Name,
+    Positive,
+    RunConfig,
+    Strict,
+    claims_file,
+    read_yaml,
+    validate,
+)
 from bench.grid import Label
 from bench.report.aggregate import Row, counted
 from bench.report.curves import CURVES, letter
@@ -55,7 +64,7 @@ class Claim(Strict):
     method: Name = "ps-maddpg"
     """Of which method."""
     than: Name | None = None
-    """The method that it is compared with in the same setting, by `fewer` and `sooner`."""
+    """The method that it is compared with, all else being equal, by `fewer` and `sooner`."""
     quantity: Literal["trained_parameters", "flops_per_update"] | None = None
     """What `fewer` counts."""
 
@@ -110,7 +119,7 @@ def ledger(table: list[Row]) -> Table:
         (row.cell.experiment, row.cell.config.method, letter(row), row.cell.config.agents): row
         for row in table
     }
-    in_setting = {(row.cell.config.method, row.cell.setting): row for row in table}
+    by_config = {_but(row.cell.config, row.cell.config.method): row for row in table}
     entries: Table = []
     for name, claim in rules.claims.items():
         for experiment in claim.experiments:
@@ -119,7 +128,7 @@ def ledger(table: list[Row]) -> Table:
                     row = found.get((experiment, claim.method, curve, agents))
                     if row is None:
                         continue
-                    than = in_setting.get((claim.than or "", row.cell.setting))
+                    than = by_config.get(_but(row.cell.config, claim.than or ""))
                     verdict, ground = _judge(Case(claim, row, than, rules.thresholds))
                     reward, sampler = CURVES[curve]
                     entries.append(
@@ -138,6 +147,11 @@ def ledger(table: list[Row]) -> Table:
                         }
                     )
     return entries
+
+
+def _but(config: RunConfig, method: str) -> str:
+    """Identify a cell's configuration with another method in the place of its own."""
+    return config.model_copy(update={"method": method, "seed": 0}).digest
 
 
 def glance(entries: Table) -> Table:

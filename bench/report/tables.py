@@ -16,6 +16,7 @@ from bench.report.distance import distance
 from bench.report.formats import Table, Value, interval, shown, shown_rank, to_csv, to_tex
 from bench.report.load import KINDS, Results
 from bench.report.sensitivity import sensitivity
+from bench.report.tuning import tuning
 
 
 def build(results: Results, out_dir: Path) -> list[Path]:
@@ -44,6 +45,7 @@ def build(results: Results, out_dir: Path) -> list[Path]:
         "figure5.csv": to_csv(filmstrip.described(teams.example(table))),
         "distance.csv": to_csv(distance(table)),
         "sensitivity.csv": to_csv(sensitivity(table)),
+        "tuning.csv": to_csv(tuning(table)),
         "diversity.csv": to_csv(diagnosed.diversity(table)),
         "layers.csv": to_csv(diagnosed.layers(table)),
         "ablation.csv": to_csv(ablation(table)),

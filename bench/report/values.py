@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import stats
+from bench.config import method_entry
 from bench.errors import RequestError
 from bench.records import write_atomic
 from bench.report.aggregate import Row, overall, rows, world
@@ -112,9 +113,11 @@ def values(results: Results) -> dict[str, Any]:
         ],
         "claims": ledger(table),
         "verdicts": glance(ledger(table)),
-        "methods": list(
-            dict.fromkeys(row.cell.config.method for row in table if not row.cell.reference)
-        ),
+        "methods": {
+            row.cell.config.method: method_entry(row.cell.config.method).summary
+            for row in table
+            if not row.cell.reference
+        },
     }
 
 

@@ -73,6 +73,14 @@ def test_overall_pools_the_common_settings(results):
     assert probability.point == pytest.approx(by_hand)
 
 
+def test_methods_are_compared_as_tuned_where_they_are_tuned(tmp_path):
+    experiments = dict(synthetic.GRID["experiments"])
+    asked = {**experiments["figure4"], "question": "As tuned?", "seeds": [0, 1], "tuned": True}
+    grid = synthetic.write_grid(tmp_path, experiments={**experiments, "methods": asked})
+    synthetic.write_records(grid, tmp_path)
+    assert [standing.runs for standing in overall(load(grid, tmp_path)).standings] == [16, 16]
+
+
 def test_a_cell_without_runs_has_no_rank_and_leaves_its_setting_out(copy):
     for seed in range(6):
         key = f"figure4/iql/group-goal-uniform/n2/seed{seed}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from bench.records import Episode, Teamwork
 from bench.report import claims
 from bench.report.aggregate import Cell, Reference, Row
 from bench.report.claims import Case, Claim, Thresholds, glance, lazy_agents, ledger, load_rules
+from bench.report.curves import CURVES
 from bench.report.load import Outcome
 from bench.stats import estimate
 
@@ -183,18 +185,24 @@ def test_the_ledger_asks_only_where_the_grid_has_cells_and_names_the_records(
 def test_the_claims_can_be_asked_of_the_paper_grid() -> None:
     runs = expand(load_grid(ROOT / "config" / "paper.yaml")).values()
 
-    def worlds(method: str, experiment: str | None = None) -> set[tuple[int, str]]:
+    def cells(method: str, experiment: str, curve: str) -> dict[int, str]:
+        """What is asked, but for method and seed, by number of agents."""
         return {
-            (run.config.agents, str(run.config.task_options))
+            run.config.agents: run.config.model_copy(update={"method": "", "seed": 0}).digest
             for run in runs
-            if run.config.method == method and experiment in (None, run.experiment)
+            if run.config.method == method
+            and run.experiment == experiment
+            and (run.config.reward, run.config.sampler) == CURVES[curve]
         }
 
     for name, asked in load_rules().claims.items():
-        for experiment in asked.experiments:
-            own = worlds(asked.method, experiment)
-            assert {agents for agents, _ in own} & set(asked.agents), f"{name}: {experiment}"
-            assert asked.than is None or own <= worlds(asked.than), f"{name}: {asked.than}"
+        for experiment, curve in itertools.product(asked.experiments, asked.curves):
+            assert any(
+                run.experiment == experiment and run.config.agents in asked.agents for run in runs
+            ), f"{name}: {experiment}"
+            if asked.than is not None:
+                other = cells(asked.than, "vanilla", curve)
+                assert cells(asked.method, experiment, curve) == other, f"{name}: {asked.than}"
 
 
 def test_a_wrong_claim_is_refused_in_one_line(
