@@ -93,7 +93,8 @@ class Recipe(Strict):
     experiment: Label
     """The experiment that has it, at several numbers of agents."""
     targets: dict[Positive, Fraction]
-    """By number of agents: share of the oracle's score that the IQM of its scores has to reach."""
+    """By number of agents: share of the oracle's score that the IQM of its scores has to reach, in
+    whatever world it is run."""
     beside: dict[str, Selection] = {}
     """What is drawn beside it, against the number of agents, by what that is called."""
     ablated: Positive

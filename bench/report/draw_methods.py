@@ -106,6 +106,7 @@ def strip(ax: Axes, place: float, runs: Array, found: Estimate | None, cell: Cel
             va="center",
             size=6.5,
             color=style.VERMILION,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},
         )
     if found is None:
         return

@@ -120,7 +120,7 @@ def ingredients(found: Lines, compared: list[Comparison]) -> Figure:
     parts = [c for c in compared if c.kind in ("removed", "base", "added")]
     places = [1.6 + place + 0.8 * (c.kind != "removed") for place, c in enumerate(parts)]
     bottom = places[-1] if places else 0.0
-    figure = style.new_figure(style.TEXT_WIDTH, 1.0 + 0.17 * bottom)
+    figure = style.new_figure(style.TEXT_WIDTH, 1.1 + 0.17 * bottom)
     score, beats = figure.subplots(1, 2, sharey=True, width_ratios=[1.7, 1])
     labels = {0.0: f"the recipe, N = {N}"}
     if own is not None:
@@ -141,7 +141,7 @@ def ingredients(found: Lines, compared: list[Comparison]) -> Figure:
     right = max([*ends, *tops, 1.0])
     score.set_xlim(-0.03 * right, 1.3 * right)  # the numbers of runs stand at the right
     score.set_yticks(list(labels), list(labels.values()), size=7)
-    score.set_ylim(bottom + 0.7, -0.7)
+    score.set_ylim(bottom + 1.4, -0.7)  # with room for the oracle's label
     outcomes = [] if own is None else own.cell.outcomes
     metric = style.metric_label(outcomes[0].metric) if outcomes else "score"
     score.set_title(f"{metric}, best policy", size=8)

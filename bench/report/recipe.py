@@ -144,6 +144,11 @@ def _known_by(config: RunConfig, **changes: Value) -> str:
     return config.model_copy(update={"seed": 0, **changes}).digest
 
 
+def _anywhere(config: RunConfig) -> str:
+    """Name a configuration, whatever its seed and world."""
+    return _known_by(config.model_copy(update={"task_options": {}}))
+
+
 def _other_scheme(method: str, than: str) -> str:
     """Name the parameter scheme of a method that differs from another in nothing else, or ''."""
     own, other = method_entry(method), method_entry(than)
@@ -206,13 +211,16 @@ def tables(grid: Grid, table: list[Row]) -> dict[str, Table]:
 def scaling(found: Lines) -> Table:
     """Report scores against the number of agents, and whether the recipe's reach their targets.
 
-    `share` is of the oracle's score.  `verdict` is `reached` or `missed`, by the IQM itself.
+    Those of the recipe in another world have the same targets.  `share` is of the oracle's score.
+    `verdict` is `reached` or `missed`, by the IQM itself.
     """
     entries: Table = []
     for name, rows in found.rows.items():
         for agents, row in rows.items():
             share = _share(row.score, row.reference.oracle)
-            target = found.recipe.targets.get(agents) if name == NAME else None
+            own = found.own.get(agents)
+            same = own is not None and _anywhere(row.cell.config) == _anywhere(own.cell.config)
+            target = found.recipe.targets.get(agents) if same else None
             verdict = None
             if target is not None and share is not None:
                 verdict = "reached" if share.point >= target else "missed"
