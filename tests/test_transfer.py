@@ -32,6 +32,8 @@ def test_it_is_the_best_policy_on_episodes_of_its_own_team_size(tmp_path: Path) 
             assert outcome.record.absolute is not None
             assert assessment.episode == outcome.record.absolute.episode
             _, task, algorithm = load_policy(tmp_path / "policy.safetensors", agents=agents)
+            for name, tensor in algorithm.policy.items():
+                assert torch.equal(tensor[0], outcome.policy[f"best.{name}"])
             random = Random.from_seeds([config.seed]).fold("assessment")
             raw = evaluate(task, algorithm, random, config.absolute_episodes)
             assert set(assessment.raw) == set(raw)

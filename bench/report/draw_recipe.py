@@ -10,8 +10,8 @@ from bench import stats
 from bench.report import style
 from bench.report.aggregate import Cell
 from bench.report.draw_methods import METHOD_LINES, strip
-from bench.report.recipe import Comparison, Lines, transferred
-from bench.stats import Estimate
+from bench.report.recipe import Comparison, Lines, sizes_of, transferred
+from bench.stats import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,34 +27,18 @@ def scaling(found: Lines) -> Figure:
     """Draw the lines with their runs, the ends of the scale, and the targets of the recipe."""
     figure = style.new_figure(style.TEXT_WIDTH, 3.6)
     ax = figure.subplots()
-    sizes = sorted({N for rows in found.rows.values() for N in rows})
-    sizes = sorted(
-        {*sizes, *(N for row in found.transfer for N in row.cell.config.transfer_agents)}
-    )
-    _scale(ax, found, sizes)
-    drawn: list[tuple[str, dict[int, tuple[Estimate, list[float]]]]] = [
-        (
-            name,
-            {
-                N: (row.score, row.cell.scores.tolist())
-                for N, row in rows.items()
-                if row.score is not None
-            },
-        )
-        for name, rows in found.rows.items()
-    ]
+    drawn = {
+        name: {N: row.cell.scores for N, row in rows.items()} for name, rows in found.rows.items()
+    }
     for row in found.transfer:
-        config = row.cell.config
-        points = {}
-        for N in sorted({config.agents, *config.transfer_agents}):
-            if (score := transferred(row, N)) is not None:
-                own = [o.score if config.agents == N else o.transfer[N] for o in row.cell.outcomes]
-                points[N] = score, own
-        drawn.append((f"{config.method}, trained at N = {config.agents} only", points))
-    for place, (name, points) in enumerate(drawn):
+        name = f"{row.cell.config.method}, trained at N = {row.cell.config.agents} only"
+        drawn[name] = {N: transferred(row, N) for N in sizes_of(row)}
+    sizes = sorted({N for points in drawn.values() for N in points})
+    _scale(ax, found)
+    for place, (name, points) in enumerate(drawn.items()):
         # The recipe where it belongs, the others to its right and left by turns.
         _line(ax, place, name, points, APART * (-1) ** place * ((place + 1) // 2))
-    if not any(points for _, points in drawn):
+    if not any(len(runs) for points in drawn.values() for runs in points.values()):
         ax.text(0.5, 0.5, NOTHING, transform=ax.transAxes, ha="center", color=style.VERMILION)
     ax.set_xticks(sizes)
     ax.set_xlim(sizes[0] - 0.6, sizes[-1] + 0.6)
@@ -68,12 +52,12 @@ def scaling(found: Lines) -> Figure:
     return figure
 
 
-def _scale(ax: Axes, found: Lines, sizes: list[int]) -> None:
-    """Draw what the oracle and random actions score, and the recipe's targets."""
-    references = {N: row.reference for rows in found.rows.values() for N, row in rows.items()}
+def _scale(ax: Axes, found: Lines) -> None:
+    """Draw what the oracle and random actions score in the recipe's world, and its targets."""
+    references = {N: row.reference for N, row in found.own.items()}
     for label, width, ends in (
-        ("scripted oracle", 1.6, {N: references[N].oracle for N in sizes if N in references}),
-        ("random actions", 0.8, {N: references[N].random for N in sizes if N in references}),
+        ("scripted oracle", 1.6, {N: ends.oracle for N, ends in references.items()}),
+        ("random actions", 0.8, {N: ends.random for N, ends in references.items()}),
     ):
         known = {N: value for N, value in ends.items() if value is not None}
         if known:
@@ -88,29 +72,27 @@ def _scale(ax: Axes, found: Lines, sizes: list[int]) -> None:
             label = "_"
 
 
-def _line(
-    ax: Axes, place: int, name: str, points: dict[int, tuple[Estimate, list[float]]], shift: float
-) -> None:
+def _line(ax: Axes, place: int, name: str, points: dict[int, Array], shift: float) -> None:
+    """Draw runs, IQM and interval by number of agents; a line without runs is in the legend."""
     colour, dashes = METHOD_LINES[place % len(METHOD_LINES)]
-    if not points:
-        name = f"{name}: {NOTHING}"
-    x = np.array(list(points)) + shift
-    scores = [score for score, _ in points.values()]
+    there = {N + shift: runs for N, runs in points.items() if len(runs)}
+    scores = {at: stats.estimate([runs]) for at, runs in there.items()}
     ax.plot(
-        x,
-        [score.point for score in scores],
+        list(scores),
+        [score.point for score in scores.values()],
         color=colour,
         ls=dashes,
         marker=MARKERS[place % len(MARKERS)],
         ms=4.5,
         mfc="white",
         zorder=4 - place / 10,
-        label=name,
+        label=name if there else f"{name}: {NOTHING}",
     )
-    for at, (score, runs) in zip(x, points.values(), strict=True):
+    for at, runs in there.items():
         ax.plot(np.full(len(runs), at), runs, "o", color=colour, ms=2.2, mew=0, alpha=0.45)
-        if score.lo is not None and score.hi is not None:
-            ax.plot([at, at], [score.lo, score.hi], color=colour, lw=1.8, alpha=0.8)
+        if scores[at].lo is not None:
+            ends = [scores[at].lo, scores[at].hi]
+            ax.plot([at, at], ends, color=colour, lw=1.8, alpha=0.8)
 
 
 def ingredients(found: Lines, compared: list[Comparison]) -> Figure:

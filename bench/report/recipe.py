@@ -20,7 +20,7 @@ from bench.report import filmstrip
 from bench.report.aggregate import Row, counted
 from bench.report.formats import Table, Value, interval
 from bench.report.teams import Example, measured, median_run
-from bench.stats import Estimate
+from bench.stats import Array, Estimate
 
 Kind = Literal["base", "removed", "added", "replay", "scheme"]
 PRIORITIZED = {"prioritized": "uniform", "hindsight-prioritized": "hindsight"}
@@ -251,8 +251,9 @@ def transfer(found: Lines, table: list[Row]) -> Table:
     entries: Table = []
     for row in found.transfer:
         world, config = row.cell.setting.world, row.cell.config
-        for agents in sorted({config.agents, *config.transfer_agents}):
-            score = transferred(row, agents)
+        for agents in sizes_of(row):
+            scores = transferred(row, agents)
+            score = stats.estimate([scores]) if len(scores) else None
             oracle = oracles.get((world.task, world.options, agents))
             entries.append(
                 {
@@ -268,12 +269,16 @@ def transfer(found: Lines, table: list[Row]) -> Table:
     return entries
 
 
-def transferred(row: Row, agents: int) -> Estimate | None:
-    """Return the IQM of a row's policies in teams of a size that was asked for, or of their own."""
+def sizes_of(row: Row) -> list[int]:
+    """List the sizes of teams that a row's policies acted in, their own among them."""
+    return sorted({row.cell.config.agents, *row.cell.config.transfer_agents})
+
+
+def transferred(row: Row, agents: int) -> Array:
+    """Return the scores [n] of a row's policies in teams of a size of :func:`sizes_of`."""
     if agents == row.cell.config.agents:
-        return row.score
-    scores = [outcome.transfer[agents] for outcome in row.cell.outcomes]
-    return stats.estimate([np.array(scores)]) if scores else None
+        return row.cell.scores
+    return np.array([outcome.transfer[agents] for outcome in row.cell.outcomes])
 
 
 def _entry(comparison: Comparison) -> dict[str, Value]:

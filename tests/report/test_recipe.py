@@ -164,8 +164,9 @@ def test_other_team_sizes_are_reported_with_their_own_oracle(whole) -> None:
         dataclasses.replace(o, transfer={3: 1.0, 6: 2.0, 8: 3.0}) for o in row.cell.outcomes
     )
     other = dataclasses.replace(row, cell=dataclasses.replace(row.cell, outcomes=moved))
-    assert [transferred(other, N).point for N in (3, 6, 8)] == [1, 2, 3]
-    assert transferred(other, 4) == row.score
+    for agents, score in ((3, 1.0), (6, 2.0), (8, 3.0)):
+        assert transferred(other, agents).tolist() == [score] * SEEDS
+    assert np.array_equal(transferred(other, 4), row.cell.scores)
 
 
 def test_the_episode_is_the_median_runs_of_the_largest_team(whole) -> None:
@@ -185,9 +186,13 @@ def test_the_episode_is_the_median_runs_of_the_largest_team(whole) -> None:
 def test_the_figures_show_every_run_and_mark_what_is_decisive(whole) -> None:
     table = rows(whole[0])
     found, compared = lines(RECIPE, table), comparisons(RECIPE, table)
-    labels = legend(draw_recipe.scaling(found))
+    drawn = draw_recipe.scaling(found)
+    (ax,), labels = drawn.axes, legend(drawn)
     assert labels[:4] == ["scripted oracle", "random actions", "target of the recipe", NAME]
     assert set(RECIPE.beside) < set(labels) and not any("no runs" in label for label in labels)
+    ends = [found.own[N].reference.oracle for N in found.own]
+    (oracle,) = (line for line in ax.lines if line.get_label() == "scripted oracle")
+    assert oracle.get_ydata().tolist() == ends, "not of another world"
     score, beats = draw_recipe.ingredients(found, compared).axes
     dots = sorted(len(line.get_xdata()) for line in score.lines if line.get_marker() == "o")
     assert dots == [SEEDS] * (2 + len(RECIPE.removed) + len(RECIPE.added))
