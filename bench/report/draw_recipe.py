@@ -90,9 +90,9 @@ def _line(ax: Axes, place: int, name: str, points: dict[int, Array], shift: floa
     )
     for at, runs in there.items():
         ax.plot(np.full(len(runs), at), runs, "o", color=colour, ms=2.2, mew=0, alpha=0.45)
-        if scores[at].lo is not None:
-            ends = [scores[at].lo, scores[at].hi]
-            ax.plot([at, at], ends, color=colour, lw=1.8, alpha=0.8)
+        lo, hi = scores[at].lo, scores[at].hi
+        if lo is not None and hi is not None:
+            ax.plot([at, at], [lo, hi], color=colour, lw=1.8, alpha=0.8)
 
 
 def ingredients(found: Lines, compared: list[Comparison]) -> Figure:
