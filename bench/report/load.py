@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -61,6 +61,8 @@ class Outcome:
     """[K] mean of the metric over each evaluation's episodes."""
     training: records.Training
     """What was seen while training; without points if nothing was trained."""
+    transfer: Mapping[int, float]
+    """The same as `score` in teams of other sizes, by number of agents, where that was asked."""
     cost: records.Cost
     diagnostics: records.Diagnostics | None
     """None in records made before there were any, and of controllers."""
@@ -185,6 +187,10 @@ def _outcome(record: records.Record, absolute: records.Assessment) -> Outcome:
         updates=np.array(record.evaluation.updates),
         curve=np.array(record.evaluation.mean[record.score]),
         training=record.training,
+        transfer={
+            agents: float(np.mean(assessment.raw[record.score]))
+            for agents, assessment in sorted((record.transfer or {}).items())
+        },
         cost=record.cost,
         diagnostics=record.diagnostics,
         teamwork=record.teamwork,
