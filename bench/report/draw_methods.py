@@ -70,15 +70,17 @@ def _main_settings(table: list[Row]) -> dict[Setting, dict[str, Row]]:
         contestants = found.setdefault(row.cell.setting, {})
         name = row.cell.config.method
         contestants[f"{name} ({row.cell.experiment})" if name in contestants else name] = row
-    main = next(iter(found), None)
-    if main is None:
+    if not found:
         raise RequestError("the grid has references and no method: there is nothing to draw")
-    found = {
-        setting: contestants
-        for setting, contestants in found.items()
-        if (setting.world.task, setting.world.options, setting.episodes)
-        == (main.world.task, main.world.options, main.episodes)
-    }
+
+    def world(setting: Setting) -> tuple[str, str, int]:
+        return setting.world.task, setting.world.options, setting.episodes
+
+    def compared(setting: Setting) -> int:
+        return len({row.cell.config.method for row in found[setting].values()})
+
+    main = world(max(found, key=compared))  # the first of those with most methods
+    found = {setting: rows for setting, rows in found.items() if world(setting) == main}
     return {setting: rows for setting, rows in found.items() if len(rows) > 1} or found
 
 

@@ -111,7 +111,11 @@ def values(results: Results) -> dict[str, Any]:
             }
             for name in others
         ],
-        "tuned": [name for name, e in results.grid.experiments.items() if e.tuned],
+        "tuned": [
+            name
+            for name, e in results.grid.experiments.items()
+            if e.tuned and all(method_entry(method).tuned for method in e.methods)
+        ],
         "amended": load_rules().amendments,
         "claims": ledger(table),
         "verdicts": glance(ledger(table)),
