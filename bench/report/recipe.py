@@ -146,8 +146,9 @@ def _known_by(config: RunConfig, **changes: Value) -> str:
 
 
 def _anywhere(config: RunConfig) -> str:
-    """Name a configuration, whatever its seed and world."""
-    return _known_by(config.model_copy(update={"task_options": {}}))
+    """Name a configuration, whatever its seed, world, number of agents and length."""
+    free = {"task_options": {}, "agents": 1, "episodes": 1}
+    return _known_by(config.model_copy(update=free))
 
 
 def _other_scheme(method: str, than: str) -> str:
@@ -212,15 +213,15 @@ def tables(grid: Grid, table: list[Row]) -> dict[str, Table]:
 def scaling(found: Lines) -> Table:
     """Report scores against the number of agents, and whether the recipe's reach their targets.
 
-    Those of the recipe in another world have the same targets.  `share` is of the oracle's score.
-    `verdict` is `reached` or `missed`, by the IQM itself.
+    Those of the recipe in another world or with more episodes have targets too.  `share` is of the
+    oracle's score.  `verdict` is `reached` or `missed`, by the IQM itself.
     """
     entries: Table = []
+    recipes = {_anywhere(row.cell.config) for row in found.own.values()}
     for name, rows in found.rows.items():
         for agents, row in rows.items():
             share = _share(row.score, row.reference.oracle)
-            own = found.own.get(agents)
-            same = own is not None and _anywhere(row.cell.config) == _anywhere(own.cell.config)
+            same = _anywhere(row.cell.config) in recipes
             target = found.recipe.targets.get(agents) if same else None
             verdict = None
             if target is not None and share is not None:

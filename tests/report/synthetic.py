@@ -20,7 +20,7 @@ from bench.report.load import Results, load, record_path
 Regime = Literal["zero", "learned"]
 METRICS = ["successful_steps", "covered", "any_success", "least_distance", "collisions", "return"]
 HORIZON = 30
-ORACLE = {1: 22.0, 2: 20.2, 3: 19.1, 4: 18.3, 6: 17.2, 8: 16.4}
+ORACLE = {1: 22.0, 2: 20.2, 3: 19.1, 4: 18.3, 6: 17.2, 8: 16.4, 12: 15.0, 16: 14.0}
 
 GRID = {
     "name": "small",
