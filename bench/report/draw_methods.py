@@ -32,12 +32,14 @@ def final_scores(table: list[Row]) -> Figure:
     """Draw a panel per setting, its methods below each other: every run, the IQM, the interval.
 
     The settings are those of the grid's main task and length of training; if any of them has two
-    methods, only those with two.
+    methods, only those with two.  A name without any run there is left out.
     """
     found = _main_settings(table)
     columns = sorted({setting.world.agents for setting in found})
     kinds = list(dict.fromkeys((setting.reward, setting.sampler) for setting in found))
-    names = list(dict.fromkeys(name for contestants in found.values() for name in contestants))
+    named = [pair for contestants in found.values() for pair in contestants.items()]
+    run = dict.fromkeys(name for name, row in named if row.cell.outcomes)
+    names = list(run or dict.fromkeys(name for name, _ in named))
     figure = style.new_figure(style.TEXT_WIDTH, 0.8 + len(kinds) * (0.45 + 0.16 * len(names)))
     axes = figure.subplots(len(kinds), len(columns), squeeze=False, sharex=True, sharey=True)
     for ax in axes.flat:
@@ -88,6 +90,8 @@ def _final_panel(ax: Axes, setting: Setting, contestants: dict[str, Row], names:
     ax.set_axis_on()
     ax.set_title(f"N = {setting.world.agents}, {setting.reward}, {setting.sampler}", size=7)
     for name, row in contestants.items():
+        if name not in names:
+            continue
         strip(ax, names.index(name), row.cell.scores, row.score, row.cell)
     style.oracle_line(ax, next(iter(contestants.values())).reference.oracle, across=False)
     ax.set_yticks(range(len(names)), names)
