@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from bench import registry
 from bench.errors import RequestError
-from bench.methods import check_options, method_entry
+from bench.methods import check_options, load_methods, method_entry
 from bench.validation import Fraction, Name, Noise, Positive, Rate, Strict, validate
 
 FREE = ("seed", "reward", "sampler")
@@ -111,6 +111,9 @@ class RunConfig(Strict):
     """Greedy episodes per evaluation point."""
     absolute_episodes: Positive = 320
     """Greedy episodes of the final and of the best policy."""
+    transfer_agents: list[Positive] = []
+    """Other numbers of agents: after training the best policy acts in teams of these sizes, too, as
+    it is."""
 
     @model_validator(mode="after")
     def _consistent(self) -> RunConfig:
@@ -122,6 +125,11 @@ class RunConfig(Strict):
             raise ValueError(
                 f"evaluations ({self.evaluations}) must be at most "
                 f"episodes / parallel + 1 = {self.episodes // self.parallel + 1}"
+            )
+        if len({self.agents, *self.transfer_agents}) != 1 + len(self.transfer_agents):
+            raise ValueError(
+                f"transfer_agents ({self.transfer_agents}) must be other numbers than agents "
+                f"({self.agents}), each once"
             )
         family = registry.family(self.task)
         registry.look_up(registry.TASKS, "task", family)
@@ -157,6 +165,7 @@ ADDED_LATER: Mapping[str, Any] = {
     "hindsight_next": 0.2,
     "hindsight_jitter": 0.05,
     "imitation_share": 0.25,
+    "transfer_agents": [],
 }
 """Fields added after the first records were made, with the value, also their default, that means
 what was done before: at that value they are not hashed, so that old records stay good."""
@@ -208,6 +217,12 @@ def resolve(*layers: Mapping[str, Any], tuned: bool = False, where: str = "reque
         raise RequestError(
             f"{where}: method '{name}' is conditioned on features of the agents' roles, which task "
             f"'{config.task}' does not give; choose task {' or '.join(registry.FEATURED)}"
+        )
+    if config.transfer_agents and not entry.any_size:
+        others = [other for other, listed in load_methods().items() if listed.any_size]
+        raise RequestError(
+            f"{where}: transfer_agents = {config.transfer_agents}: method '{name}' acts in teams "
+            f"of the size that it was trained in only; choose {' or '.join(others)}"
         )
     if config.sampler not in entry.samplers:
         raise RequestError(

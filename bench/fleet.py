@@ -1,4 +1,4 @@
-"""A fleet: runs of one shape side by side, and all that they learn with.
+"""A fleet: runs of one shape side by side, who acts in them, and all that they learn with.
 
 Its replicas may differ in what changes no shape: the seed, the reward and the sampler.
 """
@@ -103,8 +103,8 @@ def _reward(tasks: Sequence[tuple[slice, Task]], state: Tensor, next_state: Tens
     return torch.cat([task.reward(state[p], next_state[p]) for p, task in tasks])
 
 
-class Fleet:
-    """R runs that differ in nothing but seed, reward and sampler.
+class Team:
+    """Who acts, and in which world: runs that differ in nothing but seed, reward and sampler.
 
     Args:
         configs: one per replica.
@@ -120,15 +120,44 @@ class Fleet:
         if any(other.shape != config.shape for other in configs):
             raise RequestError(f"the replicas of a fleet may differ in {', '.join(FREE)} only")
         entry = method_entry(config.method)
-        R, E = len(configs), config.parallel
         self.random = Random.from_seeds([c.seed for c in configs], device)
         rewards = _slices([c.reward for c in configs])
         self._tasks = [(part, make_task(configs[part.start], entry.actions)) for _, part in rewards]
         self.task: Task = self._tasks[0][1]
         """The task, its reward being that of the first replica."""
-        self._trained = self._tasks
-        self.spec = make_spec(config, self.task, R, device)
+        self.spec = make_spec(config, self.task, len(configs), device)
         self.algorithm = build_algorithm(entry, self.spec, self.random.fold("initialise"))
+
+    def resized(self, agents: int) -> Team:
+        """Return a team of another size that acts by the weights that this one has now.
+
+        Raises:
+            RequestError: if the weights are for one number of agents, or the task has no other.
+        """
+        configs = [config.model_copy(update={"agents": agents}) for config in self.configs]
+        team = Team(configs, self.device)
+        shapes = {name: tensor.shape for name, tensor in team.algorithm.policy.items()}
+        if shapes != {name: tensor.shape for name, tensor in self.algorithm.policy.items()}:
+            raise RequestError(
+                f"agents = {agents}: method '{self.config.method}' has weights for "
+                f"{self.config.agents} agents only; choose one whose agents share all weights and "
+                "see by attention or a table, such as attention-maddpg"
+            )
+        team.algorithm.load_policy(self.algorithm.policy)
+        return team
+
+    def reward(self, state: Tensor, next_state: Tensor) -> Tensor:
+        """Reward every replica's transitions as its own run does: [R, ..., N]."""
+        return _reward(self._tasks, state, next_state)
+
+
+class Fleet(Team):
+    """A team that learns: with its replay, its samplers and its curriculum."""
+
+    def __init__(self, configs: Sequence[RunConfig], device: torch.device) -> None:
+        super().__init__(configs, device)
+        config, R, E = self.config, len(configs), self.config.parallel
+        self._trained = self._tasks
         if not self.algorithm.trains:
             return
         probe = self.task.reset(self.random.fold("probe"), E)
@@ -196,10 +225,6 @@ class Fleet:
             sampler.ended(self.replay.running_slots, reward[part])
         if self.curriculum is not None:
             self.curriculum.ended(reward)
-
-    def reward(self, state: Tensor, next_state: Tensor) -> Tensor:
-        """Reward every replica's transitions as its own run does: [R, ..., N]."""
-        return _reward(self._tasks, state, next_state)
 
     def training_reward(self, state: Tensor, next_state: Tensor) -> Tensor:
         """Reward them as training does, at the curriculum's stage: [R, ..., N]."""

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from bench import registry
 from bench.config import RunConfig, behaviour, resolve
 from bench.errors import RequestError, nearest
 from bench.methods import load_methods, method_entry
-from bench.validation import Name, Positive, Strict, read_yaml, validate
+from bench.validation import Fraction, Name, Positive, Strict, read_yaml, validate
 
 AXES = ("method", "reward", "sampler", "agents", "seed", "variant")
 """What identifies a cell and seed of an experiment."""
@@ -66,6 +66,40 @@ class Experiment(Strict):
     """Cells left out."""
 
 
+class Selection(Strict):
+    """Cells of a grid."""
+
+    experiment: Name
+    """Their experiment, its variant after a dot."""
+    method: Name | None = None
+    """Which of its methods; needed where it has several."""
+    sampler: Name | None = None
+    """Which of its samplers; needed where it has several."""
+
+
+class Recipe(Strict):
+    """What the grid's main method is held against, written before there were runs of it."""
+
+    experiment: Label
+    """The experiment that has it, at several numbers of agents."""
+    targets: dict[Positive, Fraction]
+    """By number of agents: share of the oracle's score that the IQM of its scores has to reach, in
+    whatever world it is run."""
+    beside: dict[str, Selection] = {}
+    """What is drawn beside it, against the number of agents, by what that is called."""
+    ablated: Positive
+    """Number of agents at which ingredients are taken away and added."""
+    decisive: Fraction
+    """An ingredient is decisive if the interval of what it adds to the score, that with it less
+    that without, lies wholly above this share of the recipe's score."""
+    removed: dict[str, Selection]
+    """The recipe without an ingredient, by its name."""
+    base: Selection
+    """What ingredients are added to."""
+    added: dict[str, Selection]
+    """The base with an ingredient, by its name."""
+
+
 class Grid(Strict):
     """One grid file."""
 
@@ -77,6 +111,35 @@ class Grid(Strict):
     """RunConfig values of every run."""
     experiments: Annotated[dict[Label, Experiment], Field(min_length=1)]
     """The experiments by name."""
+    recipe: Recipe | None = None
+    """What is reported of a recipe and its ingredients; most grids have none."""
+
+    @model_validator(mode="after")
+    def _selected(self) -> Grid:
+        recipe = self.recipe
+        if recipe is None:
+            return self
+        parts = (recipe.beside, recipe.removed, recipe.added)
+        chosen = [selection for part in parts for selection in part.values()]
+        for selection in (Selection(experiment=recipe.experiment), recipe.base, *chosen):
+            name, _, variant = selection.experiment.partition(".")
+            if name not in self.experiments:
+                raise ValueError(
+                    f"recipe: unknown experiment '{name}'; {nearest(name, list(self.experiments))}"
+                )
+            experiment = self.experiments[name]
+            asked = {
+                "variant": (variant, list(experiment.variants) or [""]),
+                "method": (selection.method, experiment.methods),
+                "sampler": (selection.sampler, experiment.samplers),
+            }
+            for axis, (value, there) in asked.items():
+                if value not in there and (value is not None or len(there) > 1):
+                    raise ValueError(
+                        f"recipe: experiment '{name}': {axis} '{value or ''}'; "
+                        f"choose {' or '.join(there)}"
+                    )
+        return self
 
 
 @dataclass(frozen=True)

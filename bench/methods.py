@@ -37,6 +37,8 @@ class MethodEntry(Strict):
     """RunConfig values that are this method's defaults."""
     tuned: dict[str, Any] = {}
     """RunConfig values that config/tuning.yaml chose, for experiments that ask for them."""
+    any_size: bool = False
+    """Whether its policy acts in a team of any size, whatever size it was trained in."""
 
     @property
     def wants_features(self) -> bool:

@@ -10,7 +10,7 @@ from torch import Tensor
 from bench.config import behaviour
 from bench.diagnostics import diagnose
 from bench.evaluate import evaluate
-from bench.fleet import Fleet
+from bench.fleet import Fleet, Team
 from bench.history import History
 from bench.provenance import Stopwatch, provenance
 from bench.records import Assessment, Record, rounded
@@ -41,12 +41,11 @@ def outcomes(
     config = fleet.config
     random = fleet.random.fold("assessment")
 
-    def assess() -> Mapping[str, Tensor]:
-        episodes = config.absolute_episodes
-        return evaluate(fleet.task, fleet.algorithm, random, episodes, fleet.reward)
+    def assess(team: Team) -> Mapping[str, Tensor]:
+        return evaluate(team.task, team.algorithm, random, config.absolute_episodes, team.reward)
 
     final = {name: tensor.clone() for name, tensor in fleet.algorithm.policy.items()}
-    last = assess()
+    last = assess(fleet)
     parts = fleet.task, fleet.spec, fleet.algorithm, fleet.reward
     diagnostics = diagnose(*parts) if final else None
     teams = None
@@ -55,12 +54,13 @@ def outcomes(
     best = last
     if final:
         fleet.algorithm.load_policy(kept)
-        best = assess()
+        best = assess(fleet)
+    transfer = {agents: assess(fleet.resized(agents)) for agents in config.transfer_agents}
     cost = fleet.cost()
     facts = provenance(fleet.device, len(fleet.configs), watch)
     found = []
     for replica, own in enumerate(fleet.configs):
-        reason = history.failed[replica]
+        reason, best_at = history.failed[replica], history.best_episode[replica]
         sound = reason is None
         record = Record(
             config=own,
@@ -73,7 +73,12 @@ def outcomes(
             evaluation=history.curve(replica),
             training=history.training_curve(replica),
             final=_assessment(last, replica, history.episode[-1]) if sound else None,
-            absolute=_assessment(best, replica, history.best_episode[replica]) if sound else None,
+            absolute=_assessment(best, replica, best_at) if sound else None,
+            transfer=(
+                {N: _assessment(raw, replica, best_at) for N, raw in transfer.items()}
+                if transfer and sound
+                else None
+            ),
             cost=cost,
             diagnostics=diagnostics[replica] if diagnostics and sound else None,
             teamwork=teams[replica] if teams and sound else None,

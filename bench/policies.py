@@ -15,11 +15,8 @@ from torch import Tensor
 from bench.config import RunConfig
 from bench.errors import RequestError, WorldError
 from bench.files import write_atomic
-from bench.fleet import build_algorithm, make_spec
+from bench.fleet import Team
 from bench.interfaces import Algorithm, Task
-from bench.methods import method_entry
-from bench.random import Random
-from bench.tasks import make_task
 from bench.validation import validate
 
 
@@ -68,26 +65,16 @@ def load_policy(
         raise WorldError(f"policy {path} is unreadable: {error}") from error
     config = validate(RunConfig, values, f"policy {path}")
     options = {**config.task_options, **(task_options or {})}
-    trained_with = config.agents
-    team = {"task_options": options, "agents": agents or trained_with}
-    config = config.model_copy(update=team)
-    entry = method_entry(config.method)
-    task = make_task(config, entry.actions)
-    spec = make_spec(config, task, 1, torch.device("cpu"))
-    algorithm = build_algorithm(entry, spec, Random.from_seeds([config.seed]))
-    wanted = {name: tensor.shape for name, tensor in algorithm.policy.items()}
+    team = Team([config.model_copy(update={"task_options": options})], torch.device("cpu"))
+    wanted = {name: tensor.shape for name, tensor in team.algorithm.policy.items()}
     if wanted != {name: tensor.shape for name, tensor in tensors.items()}:
-        if agents not in (None, trained_with):
-            raise RequestError(
-                f"agents = {agents}: method '{config.method}' has weights for {trained_with} "
-                "agents only; choose one whose agents share all weights and see by "
-                "attention or a table, such as attention-maddpg"
-            )
         raise WorldError(f"policy {path} does not fit method '{config.method}'")
     if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
         raise WorldError(f"policy {path} holds a NaN or infinity: its run diverged")
-    algorithm.load_policy(tensors)
-    return config, task, algorithm
+    team.algorithm.load_policy(tensors)
+    if agents not in (None, config.agents):
+        team = team.resized(agents)
+    return team.config, team.task, team.algorithm
 
 
 def find_policy(run: Path) -> Path:

@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 from bench.config import RunConfig
 from bench.errors import RequestError, WorldError
 from bench.files import place_once, write_atomic
-from bench.validation import Strict, validate
+from bench.validation import Positive, Strict, validate
 
 SCHEMA: Literal[2] = 2
 """Version of the layout.  2: with a checksum, as `provenance.checksum`."""
@@ -179,6 +179,9 @@ class Record(Strict):
     """The last policy; none if the run diverged."""
     absolute: Assessment | None
     """The policy with the best evaluation (the later one of equals); none if the run diverged."""
+    transfer: dict[Positive, Assessment] | None = None
+    """The policy of `absolute` in teams of other sizes, on as many episodes drawn alike; none if
+    the configuration asks for none, or the run diverged."""
     cost: Cost
     diagnostics: Diagnostics | None = None
     """None for controllers, diverged runs, and records made before there was such a block."""
@@ -206,7 +209,11 @@ class Record(Strict):
                 raise ValueError(f"{points} evaluations, not {self.config.evaluations}")
             if self.final is None or self.absolute is None:
                 raise ValueError("a complete run must have final and absolute evaluations")
-            if any(self.score not in assessed.raw for assessed in (self.final, self.absolute)):
+            transfer = self.transfer or {}
+            if sorted(transfer) != sorted(self.config.transfer_agents):
+                raise ValueError("transfer is not what the configuration asks for")
+            assessments = (self.final, self.absolute, *transfer.values())
+            if any(self.score not in assessed.raw for assessed in assessments):
                 raise ValueError(f"an assessment lacks the score '{self.score}'")
         return self
 

@@ -1,12 +1,13 @@
 """Episodes of cooperative navigation as pictures: a panel each, drawn up to a step.
 
-Everything that draws a state goes through :class:`Scene`: the PNG, each frame of the GIF, and the
+Everything that draws a state goes through :class:`Scene`: the PNG, each frame of a GIF, and the
 PettingZoo bridge's rendering; a report's filmstrip, whose episode is in a record, through
 :func:`draw_episode`.  Matplotlib is imported only when something is drawn.
 """
 
 from __future__ import annotations
 
+import io
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -24,13 +25,15 @@ if TYPE_CHECKING:
 
     Image = np.ndarray[Any, np.dtype[np.uint8]]
 
-# Okabe and Ito's palette, told apart by the colour-blind; green is kept for success.
-COLOURS = ("#0072B2", "#D55E00", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+# Okabe and Ito's palette, told apart by the colour-blind, and a red of Tol's; green is for success.
+COLOURS = ("#0072B2", "#D55E00", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442", "#882255")
 SUCCESS = "#009E73"
 TARGET = "#666666"
 
 COLUMNS = 3
 """Episodes side by side."""
+FRAME_MS, LAST_FRAME_MS = 120, 1500
+"""Durations of an animation's frames, in milliseconds."""
 
 
 def picture(task: Task, state: Tensor) -> Image:
@@ -46,7 +49,7 @@ def picture(task: Task, state: Tensor) -> Image:
     Raises:
         RequestError: if the task has no positions.
     """
-    scene = Scene(task, state[None])
+    scene = Scene.of(task, state[None])
     scene.draw(0)
     return scene.pixels()
 
@@ -68,24 +71,27 @@ class Scene:
     """A figure with a panel per episode, drawn up to a step.
 
     Args:
-        task: as for :func:`bench.watch.watch`.
-        states: [T + 1, E, S].
+        positions: [T + 1, E, N, 2] of the agents.
+        targets: [T + 1, E, N, 2].
+        success: [T + 1, E] bool; the first is the initial state's, which is no step.
+        radius: cover radius.
     """
 
-    def __init__(self, task: Task, states: Tensor) -> None:
+    def __init__(
+        self,
+        positions: np.ndarray[Any, Any],
+        targets: np.ndarray[Any, Any],
+        success: np.ndarray[Any, Any],
+        radius: float,
+    ) -> None:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
-        drawable = require_positions(task)
-        states = states.detach().cpu()
-        self.positions = drawable.positions(states).numpy()  # [T + 1, E, N, 2]
-        self.targets = drawable.target_positions(states).numpy()
-        self.success = task.metrics(states)["successful_steps"].bool().numpy()  # [T + 1, E]
-        self.radius = drawable.radius
-        self.horizon = len(states) - 1
+        self.positions, self.targets, self.success = positions, targets, success
+        self.radius, self.horizon = radius, len(positions) - 1
         self.drawn: list[Artist] = []
 
-        episodes = states.shape[1]
+        episodes = positions.shape[1]
         columns = min(COLUMNS, episodes)
         rows = math.ceil(episodes / columns)
         entries = self._legend_entries()
@@ -115,6 +121,22 @@ class Scene:
         self.canvas.draw()  # type: ignore[no-untyped-call]
         self.figure.set_layout_engine("none")
         self.backdrop = self.canvas.copy_from_bbox(self.figure.bbox)  # type: ignore[no-untyped-call]
+
+    @classmethod
+    def of(cls, task: Task, states: Tensor) -> Scene:
+        """Make one of states [T + 1, E, S] of a task as for :func:`bench.watch.watch`.
+
+        Raises:
+            RequestError: if the task has no positions.
+        """
+        drawable = require_positions(task)
+        states = states.detach().cpu()
+        return cls(
+            drawable.positions(states).numpy(),
+            drawable.target_positions(states).numpy(),
+            task.metrics(states)["successful_steps"].bool().numpy(),
+            drawable.radius,
+        )
 
     def _legend_entries(self) -> list[Any]:
         from matplotlib.lines import Line2D
@@ -154,7 +176,8 @@ class Scene:
                 self.drawn += _draw_time(panel, success, self.horizon)
                 so_far = f"step {step}, " if step < self.horizon else ""
                 count = f"{success[1:].sum()} of {self.horizon} steps successful"
-                panel.set_title(f"episode {episode}: {so_far}{count}", fontsize=8)
+                which = f"episode {episode}: " if len(self.panels) > 1 else ""
+                panel.set_title(f"{which}{so_far}{count}", fontsize=8)
 
     def pixels(self) -> Image:
         """Return what was drawn: [height, width, 3] uint8."""
@@ -166,6 +189,30 @@ class Scene:
         pixels = np.asarray(self.canvas.buffer_rgba())  # type: ignore[no-untyped-call]
         image: Image = pixels[..., :3].copy()
         return image
+
+
+def animation(scene: Scene) -> bytes:
+    """Return a GIF of episodes, a frame a step."""
+    from matplotlib.colors import to_rgb
+    from PIL import Image
+
+    # One palette for all frames, of what is drawn and its tints: chosen from the pixels of a frame,
+    # it would merge colours that few pixels have.  Finer tints would be taken for white.
+    tints = np.linspace(0, 1, 14)[:, None]
+    colours = [1 + tints * (np.array(to_rgb(c)) - 1) for c in (*COLOURS, SUCCESS, TARGET)]
+    palette = Image.new("P", (1, 1))
+    palette.putpalette((np.concatenate(colours) * 255).round().astype(np.uint8).tobytes())
+    frames = []
+    for step in range(scene.horizon + 1):
+        scene.draw(step)
+        frames.append(
+            Image.fromarray(scene.pixels()).quantize(palette=palette, dither=Image.Dither.NONE)
+        )
+    durations = [FRAME_MS] * (len(frames) - 1) + [LAST_FRAME_MS]
+    content = io.BytesIO()
+    options = {"append_images": frames[1:], "duration": durations, "loop": 0}
+    frames[0].save(content, "GIF", save_all=True, **options)
+    return content.getvalue()
 
 
 def colour_of(agent: int) -> str:

@@ -152,6 +152,21 @@ def probability_of_improvement(x: Strata, y: Strata) -> Estimate:
     return Estimate(point, float(lo), float(hi))
 
 
+def difference(x: Strata, y: Strata) -> Estimate:
+    """IQM over the runs of x less that of y; the interval resamples both, each by itself.
+
+    Raises:
+        ValueError: if there is no run of one of them.
+    """
+    point = float(iqm(np.concatenate(list(x))) - iqm(np.concatenate(list(y))))
+    if not (enough(x) and enough(y)):
+        return Estimate(point, None, None)
+    generator = np.random.default_rng(0)  # one stream: the draws are independent
+    draws = bootstrap_iqm(x, REPLICATES, generator) - bootstrap_iqm(y, REPLICATES, generator)
+    lo, hi = percentile_interval(draws)
+    return Estimate(point, float(lo), float(hi))
+
+
 def rank_ranges(methods: Sequence[Strata]) -> list[tuple[int, int]]:
     """Ranks that each of K methods may hold, best 1: ``(first, last)``, equal if it is settled.
 

@@ -96,6 +96,8 @@ class Run:
         self._learned: list[tuple[Mapping[str, Tensor], Tensor]] = []
         self._sums: dict[str, Tensor] = {}
         self._summed = 0
+        for agents in fleet.config.transfer_agents:
+            fleet.resized(agents)  # what cannot be done at the end is refused at the start
         self._learn_from = Captured(self._update, fleet.device)
         if fleet.algorithm.trains:
             slots, R = fleet.replay.slots, len(fleet.configs)

@@ -7,19 +7,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from bench.errors import RequestError, WorldError
 from bench.random import Random
-from bench.scene import COLOURS, SUCCESS, TARGET, Scene, require_positions
+from bench.scene import Scene, animation, require_positions
 
 if TYPE_CHECKING:
     from bench.interfaces import Task
-
-FRAME_MS, LAST_FRAME_MS = 120, 1500
-"""Durations of the animation's frames, in milliseconds."""
 
 
 def watch(
@@ -91,7 +87,7 @@ def draw_png(path: Path, task: Task, states: Tensor) -> None:
         RequestError: if the task has no positions.
         WorldError: if the file cannot be written.
     """
-    scene = Scene(task, states)
+    scene = Scene.of(task, states)
     scene.draw(len(states) - 1)
     with _writing(path):
         scene.figure.savefig(path, format="png", metadata={"Software": None})
@@ -109,26 +105,9 @@ def draw_gif(path: Path, task: Task, states: Tensor) -> None:
         RequestError: if the task has no positions.
         WorldError: if the file cannot be written.
     """
-    from matplotlib.colors import to_rgb
-    from PIL import Image
-
-    # One palette for all frames, of what is drawn and its tints: chosen from the pixels of a frame,
-    # it would merge colours that few pixels have.  Finer tints would be taken for white.
-    tints = np.linspace(0, 1, 14)[:, None]
-    colours = [1 + tints * (np.array(to_rgb(c)) - 1) for c in (*COLOURS, SUCCESS, TARGET)]
-    palette = Image.new("P", (1, 1))
-    palette.putpalette((np.concatenate(colours) * 255).round().astype(np.uint8).tobytes())
-    scene = Scene(task, states)
-    frames = []
-    for step in range(len(states)):
-        scene.draw(step)
-        frames.append(
-            Image.fromarray(scene.pixels()).quantize(palette=palette, dither=Image.Dither.NONE)
-        )
-    durations = [FRAME_MS] * (len(frames) - 1) + [LAST_FRAME_MS]
+    content = animation(Scene.of(task, states))
     with _writing(path):
-        options = {"append_images": frames[1:], "duration": durations, "loop": 0}
-        frames[0].save(path, "GIF", save_all=True, **options)
+        path.write_bytes(content)
 
 
 @contextmanager

@@ -10,7 +10,9 @@ CODE = code_digest(GRID_FILE)
 # The source paper's figure, and the paper about it, need the experiment of that name.
 IS_PAPER = "figure4" in GRID.experiments and not GRID.experiments["figure4"].variants
 IS_ABLATION = "default" in GRID.experiments
+IS_RECIPE = GRID.recipe is not None
 FIGURES = ["methods"] + ["figure4"] * IS_PAPER + ["ablation"] * IS_ABLATION
+FIGURES += ["scaling", "ingredients"] * IS_RECIPE
 
 
 rule tables:

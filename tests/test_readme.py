@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import csv
 import json
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+
+import pytest
+
+from bench.report.recipe import NAME
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-START, END = "<!-- claims: written by tests/test_readme.py -->\n", "<!-- /claims -->\n"
+
+
+def table(rows: Iterable[Sequence[str]]) -> str:
+    header, *rest = rows
+    lines = [header, ["---"] * len(header), *rest]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def claims() -> str:
@@ -15,20 +26,99 @@ def claims() -> str:
     lines = json.loads((ROOT / "results" / "paper" / "values.json").read_text())["verdicts"]
     counts = sorted(name for name in lines[0] if name.startswith("N = "))
     header = ["Claim", "Experiment", "Curve", *counts]
-    rows, last = [header, ["---"] * len(header)], None
+    rows, last = [header], None
     for line in lines:
         verdicts = [line[name] for name in counts]
         named = ["" if line["claim"] == last else line["claim"], f"`{line['experiment']}`"]
         rows.append([*named, line["curve"], *verdicts])
         last = line["claim"]
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    return table(rows)
 
 
-def test_the_claims_in_the_readme_are_those_of_the_records() -> None:
-    text = README.read_text()
-    assert text.partition(START)[2].partition(END)[0] == claims()
+def beyond(folder: Path = ROOT / "results" / "beyond") -> str:
+    """Return how far the recipe goes as a table, what is decisive of it, and its pictures."""
+    if not (folder / "tables" / "scaling.csv").exists():
+        return "No runs yet.\n"
+    lines = [row for row in read(folder, "scaling") if row["name"] == NAME]
+    rows = [["N", "runs", "oracle", "recipe, IQM [95%]", "of the oracle", "target", ""]]
+    for row in lines:
+        rows.append(
+            [
+                row["agents"],
+                f"{row['runs']}/{row['expected']}",
+                number(row["oracle"]),
+                number(row["iqm"]) + bracket(row),
+                percent(row["share"]),
+                percent(row["target"]),
+                row["verdict"] or "no runs yet",
+            ]
+        )
+    removed = [row for row in read(folder, "comparisons") if row["kind"] == "removed"]
+    named = [row["what"] for row in removed if row["verdict"] == "decisive"]
+    judged = sum(row["verdict"] != "" for row in removed)
+    found = f"Decisive, of {judged} ingredients judged: {', '.join(named) or 'none'}.\n"
+    pictures = "".join(
+        f"\n![{text}](results/beyond/figures/{name})\n"
+        for name, text in PICTURES.items()
+        if (folder / "figures" / name).exists()
+    )
+    return f"{table(rows)}\n{found}{pictures}"
+
+
+PICTURES = {
+    "scaling.png": "Success against the number of agents",
+    "episode.gif": "An episode of the recipe's largest team, chosen by rule",
+    "episode.png": "The same in six frames",
+}
+
+
+def read(folder: Path, name: str) -> list[dict[str, str]]:
+    return list(csv.DictReader((folder / "tables" / f"{name}.csv").open()))
+
+
+def number(text: str) -> str:
+    return f"{float(text):.1f}" if text else "–"
+
+
+def bracket(row: dict[str, str]) -> str:
+    return f" [{number(row['iqm_lo'])}, {number(row['iqm_hi'])}]" if row["iqm_lo"] else ""
+
+
+def percent(text: str) -> str:
+    return f"{float(text):.0%}" if text else "–"
+
+
+PARTS: dict[str, Callable[[], str]] = {"claims": claims, "beyond": beyond}
+
+
+def marks(name: str) -> tuple[str, str]:
+    return f"<!-- {name}: written by tests/test_readme.py -->\n", f"<!-- /{name} -->\n"
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_what_the_readme_says_is_what_the_records_say(name: str) -> None:
+    start, end = marks(name)
+    assert README.read_text().partition(start)[2].partition(end)[0] == PARTS[name]()
+
+
+def test_a_recipe_without_runs_says_so(tmp_path: Path) -> None:
+    assert beyond(tmp_path) == "No runs yet.\n"
+    tables = tmp_path / "tables"
+    tables.mkdir()
+    names = "name,agents,runs,expected,oracle,iqm,iqm_lo,iqm_hi,share,target,verdict\n"
+    rows = "recipe,2,5,10,20.4,19.52,19,20.1,0.957,0.95,reached\nrecipe,4,0,10,18,,,,,0.9,\n"
+    (tables / "scaling.csv").write_text(f"{names}{rows}bound,3,1,1,19,18,,,0.9,,\n")
+    (tables / "comparisons.csv").write_text("kind,what,verdict\nremoved,noise,\n")
+    text = beyond(tmp_path)
+    assert "| 2 | 5/10 | 20.4 | 19.5 [19.0, 20.1] | 96% | 95% | reached |\n" in text
+    assert "| 4 | 0/10 | 18.0 | – | – | 90% | no runs yet |\n\nDecisive, of 0" in text
+    assert text.endswith("none.\n")
 
 
 if __name__ == "__main__":
-    before, _, rest = README.read_text().partition(START)
-    README.write_text(before + START + claims() + END + rest.partition(END)[2])
+    text = README.read_text()
+    for name, part in PARTS.items():
+        start, end = marks(name)
+        before, _, rest = text.partition(start)
+        text = before + start + part() + end + rest.partition(end)[2]
+    README.write_text(text)

@@ -81,6 +81,17 @@ class Cluster:
         return [job["JobState"] for job in self.jobs().values()]
 
 
+FOUR_RUNS = {**GRID, "experiments": {"figure4": GRID["experiments"]["figure4"]}}
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Sandbox:
+    """Four runs that were trained on this machine, without a cluster."""
+    sandbox = Sandbox(tmp_path / "local", FOUR_RUNS)
+    sandbox.run("--until", "train")
+    return sandbox
+
+
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
     process = subprocess.Popen(
@@ -117,14 +128,11 @@ def start(sandbox: Sandbox, log: Path) -> subprocess.Popen[str]:
 
 
 def test_runs_killed_the_node_lost_and_snakemake_killed_end_in_the_same_records(
-    cluster: Cluster, tmp_path: Path
+    local: Sandbox, cluster: Cluster, tmp_path: Path
 ) -> None:
-    four_runs = {**GRID, "experiments": {"figure4": GRID["experiments"]["figure4"]}}
-    local = Sandbox(tmp_path / "local", four_runs)
-    local.run("--until", "train")
-
+    """The cluster is up for minutes, so what it is compared with comes first."""
     folder = tmp_path / "cluster"
-    sandbox = Sandbox(folder, four_runs, [*cluster.inside, f"--wdns={folder}"])
+    sandbox = Sandbox(folder, FOUR_RUNS, [*cluster.inside, f"--wdns={folder}"])
     first = start(sandbox, tmp_path / "first.log")
     wait_until(lambda: trainings(sandbox), "the first training", first)
     submitted = len(cluster.jobs())

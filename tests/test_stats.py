@@ -231,3 +231,18 @@ def test_equal_methods_are_rarely_told_apart():
         for _ in range(25)
     ]
     assert np.mean(open_ranks) > 0.6
+
+
+def test_a_difference_is_that_of_the_iqms_and_its_interval_is_the_bootstraps() -> None:
+    generator = np.random.default_rng(3)
+    x, y = generator.normal(5, 1, 10), generator.normal(3, 2, 8)
+    found = stats.difference([x], [y])
+    assert found.point == pytest.approx(stats.estimate([x]).point - stats.estimate([y]).point)
+    draws = [
+        trim_mean(generator.choice(x, 10), 0.25) - trim_mean(generator.choice(y, 8), 0.25)
+        for _ in range(4000)
+    ]
+    assert [found.lo, found.hi] == pytest.approx(np.quantile(draws, [0.025, 0.975]), abs=0.15)
+    mirrored = stats.difference([y], [x])
+    assert (mirrored.lo, mirrored.hi) == pytest.approx((-found.hi, -found.lo), abs=0.1)
+    assert stats.difference([x], [y[:4]]).lo is None

@@ -269,11 +269,11 @@ def overall(results: Results) -> Overall:
     Variants of experiments are left out: they ask what a change does, not which method is better.
     Of a method's cells in a setting the tuned one counts, else the first.
     """
-    experiments = results.grid.experiments
+    tuned = {name for name, experiment in results.grid.experiments.items() if experiment.tuned}
     contestants = [
         row for row in rows(results) if not row.cell.reference and "." not in row.cell.experiment
     ]
-    contestants.sort(key=lambda row: not experiments[row.cell.experiment].tuned)
+    contestants.sort(key=lambda row: row.cell.experiment not in tuned)
     table: dict[Setting, dict[str, Row]] = {}
     methods: dict[str, None] = {}
     for row in contestants:

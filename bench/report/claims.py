@@ -6,6 +6,7 @@ this module; verdicts are computed from it and the records, and typed nowhere.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -74,6 +75,8 @@ class Rules(Strict):
     """config/claims.yaml."""
 
     thresholds: Thresholds
+    amendments: list[str] = []
+    """What was changed after runs had been seen, and why: a sentence each."""
     claims: dict[Label, Claim]
 
 
@@ -150,8 +153,8 @@ def _but(config: RunConfig, method: str) -> str:
 def glance(entries: Table) -> Table:
     """Put the verdicts of a ledger side by side: a column `N = n` per number of agents.
 
-    A line per claim, experiment and curve; the verdict is `no runs` where there is none, and empty
-    where nothing is asked.
+    A line per claim, experiment and curve; the verdict has the count of its runs where some of
+    those asked for are not there, is `no runs` where none is, and empty where nothing is asked.
     """
     agents = sorted({int(str(entry["agents"])) for entry in entries})
     lines: dict[tuple[Value, ...], dict[str, Value]] = {}
@@ -160,13 +163,17 @@ def glance(entries: Table) -> Table:
         line = lines.setdefault(
             tuple(what.values()), {**what, **dict.fromkeys((f"N = {N}" for N in agents), "")}
         )
-        line[f"N = {entry['agents']}"] = entry["verdict"] if entry["runs"] else "no runs"
+        verdict, runs, expected = (entry[name] for name in ("verdict", "runs", "expected"))
+        some = "" if runs == expected else f" ({runs}/{expected})"
+        line[f"N = {entry['agents']}"] = f"{verdict}{some}" if runs else "no runs"
     return list(lines.values())
 
 
 def _judge(case: Case) -> Finding:
     if case.row.score is None:
         return "inconclusive", "no runs"
+    if diverged := case.row.cell.count("diverged"):
+        return "inconclusive", f"{diverged} of {case.row.cell.expected} runs diverged"
     return RULES[case.claim.test](case)
 
 
@@ -217,6 +224,9 @@ def _fails(case: Case) -> Finding:
 
 def _nothing(case: Case) -> Finding:
     above, ground = _score(case, case.lines.nothing)
+    random, score = case.row.reference.random, case.row.score
+    if above is False and random is not None and score and score.lo and score.lo > random:
+        return "inconclusive", f"{ground}, but above random actions' {random:.3g}"
     return _when(above, supports=False), ground
 
 
@@ -224,14 +234,14 @@ def _lazy(case: Case) -> Finding:
     learned, ground = _score(case, case.lines.learned)
     if learned is not False:
         return _when(learned, supports=False), ground
-    counted = [
-        float(lazy_agents(team.replaceable, case.lines.lazy))
-        for team in (outcome.teamwork for outcome in case.row.cell.outcomes)
-        if team is not None
-    ]
+    teams = [o.teamwork for o in case.row.cell.outcomes if o.teamwork is not None]
+    counted = [float(lazy_agents(team.replaceable, case.lines.lazy)) for team in teams]
     number = _estimate(counted)
     said = f"{ground}; {_said('lazy agents', number)} of {case.row.cell.config.agents}"
-    return _when(_above(number, 1.0), supports=True), said
+    enough = _above(number, 1.0)
+    if enough is False and any(min(team.replaceable) >= case.lines.lazy for team in teams):
+        return "inconclusive", f"{said}; in some runs all agents are replaceable"
+    return _when(enough, supports=True), said
 
 
 def lazy_agents(replaceable: list[float], line: float) -> int:
@@ -244,7 +254,7 @@ def _replans(case: Case) -> Finding:
     oracle = case.row.reference.oracle
     if oracle is None:
         return "inconclusive", "no oracle"
-    learned = [o for o in case.row.cell.outcomes if o.score >= case.lines.learned * oracle]
+    learned = [o for o in case.row.cell.outcomes if o.last >= case.lines.learned * oracle]
     teams = [outcome.teamwork for outcome in learned if outcome.teamwork is not None]
     ground = f"{len(learned)} of {len(case.row.cell.outcomes)} runs learned"
     if len(teams) < stats.MIN_SEEDS:
@@ -270,9 +280,12 @@ def _fewer(case: Case) -> Finding:
 def _sooner(case: Case) -> Finding:
     if case.than is None or not case.than.cell.outcomes:
         return "inconclusive", f"no runs of {case.claim.than}"
-    own, other = (_areas(row.cell.outcomes) for row in (case.row, case.than))
+    both = (case.row, case.than)
+    if not any(_learns(dataclasses.replace(case, row=row))[0] == "supported" for row in both):
+        return "inconclusive", "neither has learned"
+    own, other = (_areas(row.cell.outcomes) for row in both)
     chance = stats.probability_of_improvement([own], [other])
-    # Strictly: two methods that both learn nothing tie, at exactly one half.
+    # Strictly: two methods that are alike tie, at exactly one half.
     above = None if chance.lo is None or chance.lo <= 0.5 else True
     if chance.hi is not None and chance.hi < 0.5:
         above = False

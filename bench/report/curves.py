@@ -25,15 +25,16 @@ def letter(row: Row) -> str | None:
 
 
 def experiments(table: list[Row]) -> list[str]:
-    """Name the experiments that have all four curves of one method, in the order of the grid."""
+    """Name the experiments with runs and all four curves of one method, in the grid's order."""
     methods: dict[str, dict[str, set[str | None]]] = {}
     for row in table:
         of = methods.setdefault(row.cell.experiment, {})
         of.setdefault(row.cell.config.method, set()).add(letter(row))
+    run = {row.cell.experiment for row in table if row.cell.outcomes}
     return [
         name
         for name, of in methods.items()
-        if len(of) == 1 and CURVES.keys() <= next(iter(of.values()))
+        if len(of) == 1 and CURVES.keys() <= next(iter(of.values())) and name in run
     ]
 
 

@@ -91,8 +91,9 @@ def enrichment(found: Contrasts) -> Figure:
                     label=f"{letter}: {sampler}",
                 )
         if len(ax.lines) == 1:
-            runs = panel["A"].cell.outcomes or panel["B"].cell.outcomes
-            _say(ax, "nothing rewarded" if runs else "no runs")
+            run = [letter for letter in "AB" if panel[letter].cell.outcomes]
+            of = f"\nin {run[0]}, no runs of the other" if len(run) == 1 else ""
+            _say(ax, f"nothing rewarded{of}" if run else "no runs")
     axes[0].set_ylim(bottom=max(axes[0].get_ylim()[0], LEAST))
     _legend(figure, axes)
     _notice(figure, (panel[letter] for panel in found.values() for letter in "AB"))

@@ -32,12 +32,14 @@ def final_scores(table: list[Row]) -> Figure:
     """Draw a panel per setting, its methods below each other: every run, the IQM, the interval.
 
     The settings are those of the grid's main task and length of training; if any of them has two
-    methods, only those with two.
+    methods, only those with two.  A name without any run there is left out.
     """
     found = _main_settings(table)
     columns = sorted({setting.world.agents for setting in found})
     kinds = list(dict.fromkeys((setting.reward, setting.sampler) for setting in found))
-    names = list(dict.fromkeys(name for contestants in found.values() for name in contestants))
+    named = [pair for contestants in found.values() for pair in contestants.items()]
+    run = dict.fromkeys(name for name, row in named if row.cell.outcomes)
+    names = list(run or dict.fromkeys(name for name, _ in named))
     figure = style.new_figure(style.TEXT_WIDTH, 0.8 + len(kinds) * (0.45 + 0.16 * len(names)))
     axes = figure.subplots(len(kinds), len(columns), squeeze=False, sharex=True, sharey=True)
     for ax in axes.flat:
@@ -70,15 +72,17 @@ def _main_settings(table: list[Row]) -> dict[Setting, dict[str, Row]]:
         contestants = found.setdefault(row.cell.setting, {})
         name = row.cell.config.method
         contestants[f"{name} ({row.cell.experiment})" if name in contestants else name] = row
-    main = next(iter(found), None)
-    if main is None:
+    if not found:
         raise RequestError("the grid has references and no method: there is nothing to draw")
-    found = {
-        setting: contestants
-        for setting, contestants in found.items()
-        if (setting.world.task, setting.world.options, setting.episodes)
-        == (main.world.task, main.world.options, main.episodes)
-    }
+
+    def world(setting: Setting) -> tuple[str, str, int]:
+        return setting.world.task, setting.world.options, setting.episodes
+
+    def compared(setting: Setting) -> int:
+        return len({row.cell.config.method for row in found[setting].values()})
+
+    main = world(max(found, key=compared))  # the first of those with most methods
+    found = {setting: rows for setting, rows in found.items() if world(setting) == main}
     return {setting: rows for setting, rows in found.items() if len(rows) > 1} or found
 
 
@@ -86,6 +90,8 @@ def _final_panel(ax: Axes, setting: Setting, contestants: dict[str, Row], names:
     ax.set_axis_on()
     ax.set_title(f"N = {setting.world.agents}, {setting.reward}, {setting.sampler}", size=7)
     for name, row in contestants.items():
+        if name not in names:
+            continue
         strip(ax, names.index(name), row.cell.scores, row.score, row.cell)
     style.oracle_line(ax, next(iter(contestants.values())).reference.oracle, across=False)
     ax.set_yticks(range(len(names)), names)
@@ -97,14 +103,16 @@ def strip(ax: Axes, place: float, runs: Array, found: Estimate | None, cell: Cel
     """Draw a row: the runs as dots, IQM and interval, and how many runs there are if not all."""
     ax.plot(runs, np.full(len(runs), place), "o", color="0.7", ms=2.5, mew=0)
     if cell.problems:
+        untried = cell.count("missing") == cell.expected
         ax.annotate(
-            f"{len(cell.outcomes)}/{cell.expected}",
+            f"{len(cell.outcomes)}/{cell.expected}{': no runs yet' if untried else ''}",
             (1, place),
             xycoords=("axes fraction", "data"),
             ha="right",
             va="center",
             size=6.5,
             color=style.VERMILION,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},
         )
     if found is None:
         return

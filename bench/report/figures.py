@@ -17,8 +17,10 @@ from bench.report import (
     draw_curves,
     draw_evidence,
     draw_methods,
+    draw_recipe,
     filmstrip,
     mechanism,
+    recipe,
     sensitivity,
     teams,
 )
@@ -33,12 +35,13 @@ if TYPE_CHECKING:
 
 
 def build(results: Results, out_dir: Path) -> list[Path]:
-    """Write every figure below ``out_dir/figures``, each as .svg and .png.
+    """Write every figure below ``out_dir/figures``, each as .svg and .png, an episode as .gif too.
 
     `methods` always; `figure4`, and `figure4-<method>` for every further method, where the grid has
     that experiment; `curves-<experiment>` of every other experiment with its four curves of one
     method; `ablation` where it has a default and changes of it, else `profiles` where at least two
-    methods share a setting; and what of :func:`_evidence` the grid has.
+    methods share a setting; `scaling`, `ingredients` and `episode` where it has a recipe; and what
+    of :func:`_evidence` the grid has.
 
     Returns:
         The paths written.
@@ -64,12 +67,20 @@ def build(results: Results, out_dir: Path) -> list[Path]:
     elif len(standings.standings) > 1:
         figures["profiles"] = functools.partial(draw_methods.profiles, standings)
     figures |= _evidence(table)
-    paths = []
+    files: dict[str, bytes] = {}
+    if results.grid.recipe is not None:
+        lines = recipe.lines(results.grid.recipe, table)
+        compared = recipe.comparisons(results.grid.recipe, table)
+        figures["scaling"] = functools.partial(draw_recipe.scaling, lines)
+        figures["ingredients"] = functools.partial(draw_recipe.ingredients, lines, compared)
+        if (shown := recipe.example(lines)) is not None:
+            figures["episode"] = functools.partial(filmstrip.filmstrip, shown)
+            files["episode.gif"] = filmstrip.animation(shown)
     for name, draw in figures.items():
-        for file, content in drawn(name, draw).items():
-            paths.append(out_dir / "figures" / file)
-            write_atomic(paths[-1], content)
-    return paths
+        files |= drawn(name, draw)
+    for file, content in files.items():
+        write_atomic(out_dir / "figures" / file, content)
+    return [out_dir / "figures" / file for file in files]
 
 
 def _evidence(table: list[Row]) -> dict[str, Callable[[], Figure]]:

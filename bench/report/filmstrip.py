@@ -1,11 +1,11 @@
-"""The source paper's Figure 5 as a filmstrip: one episode, chosen by rule, frame by frame.
+"""One episode, chosen by rule, frame by frame, and as an animation; so the source's Figure 5.
 
-:func:`bench.report.teams.example` chooses the run, and its record the episode.
+:func:`bench.report.teams.example` or :func:`bench.report.recipe.example` chooses the run, and its
+record the episode.
 """
 
 from __future__ import annotations
 
-import itertools
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -62,16 +62,26 @@ def frames(example: Example) -> list[int]:
 
 def successes(example: Example) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """Say after which steps all targets are covered one-to-one: [T + 1]; the start is no step."""
+    from scipy.sparse import csr_matrix
+    from scipy.sparse.csgraph import maximum_bipartite_matching
+
     episode = example.teamwork.example
     positions, targets = np.array(episode.positions), np.array(episode.targets)
     apart = np.linalg.norm(positions[:, :, None] - targets, axis=-1)
     covers = apart <= _radius(example)
-    agents = range(len(targets))
-    reached = np.zeros(len(positions), dtype=np.bool_)
-    for order in itertools.permutations(agents):
-        reached |= covers[:, agents, order].all(axis=1)
+    # Who has no target is matched with -1.
+    matched = [maximum_bipartite_matching(csr_matrix(step)) for step in covers]
+    reached = np.array([bool((targets_of >= 0).all()) for targets_of in matched])
     reached[0] = False
     return reached
+
+
+def animation(example: Example) -> bytes:
+    """Return the episode as a GIF, a frame a step."""
+    episode = example.teamwork.example
+    positions, reached = np.array(episode.positions)[:, None], successes(example)[:, None]
+    targets = np.broadcast_to(np.array(episode.targets), positions.shape)
+    return scene.animation(scene.Scene(positions, targets, reached, _radius(example)))
 
 
 def _radius(example: Example) -> float:
@@ -94,7 +104,7 @@ def described(example: Example | None) -> Table:
             "dynamics": options["dynamics"],
             "radius": options["radius"],
             "seed": config.seed,
-            "score": example.outcome.score,
+            "score": example.outcome.last,
             "switches": len(episode.switches),
             "successful_steps": int(successes(example).sum()),
             "horizon": example.outcome.horizon,

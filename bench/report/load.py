@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -46,7 +46,9 @@ class Outcome:
     horizon: int
     """Steps T in an episode."""
     score: float
-    """Mean of the metric over the absolute evaluation's episodes."""
+    """Mean of the metric over the absolute evaluation's episodes: of the best policy."""
+    last: float
+    """The same of the last policy, which is also the one whose teamwork is measured."""
     any_success: float | None
     """Share of those episodes with any successful step; none if the task has no such metric."""
     returns: float | None
@@ -59,6 +61,8 @@ class Outcome:
     """[K] mean of the metric over each evaluation's episodes."""
     training: records.Training
     """What was seen while training; without points if nothing was trained."""
+    transfer: Mapping[int, float]
+    """The same as `score` in teams of other sizes, by number of agents, where that was asked."""
     cost: records.Cost
     diagnostics: records.Diagnostics | None
     """None in records made before there were any, and of controllers."""
@@ -176,12 +180,17 @@ def _outcome(record: records.Record, absolute: records.Assessment) -> Outcome:
         metric=record.score,
         horizon=record.horizon,
         score=float(np.mean(absolute.raw[record.score])),
+        last=float(np.mean((record.final or absolute).raw[record.score])),
         any_success=None if any_success is None else float(np.mean(any_success)),
         returns=None if returns is None else float(np.mean(returns)),
         episode=np.array(record.evaluation.episode),
         updates=np.array(record.evaluation.updates),
         curve=np.array(record.evaluation.mean[record.score]),
         training=record.training,
+        transfer={
+            agents: float(np.mean(assessment.raw[record.score]))
+            for agents, assessment in sorted((record.transfer or {}).items())
+        },
         cost=record.cost,
         diagnostics=record.diagnostics,
         teamwork=record.teamwork,

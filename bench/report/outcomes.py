@@ -17,24 +17,26 @@ class Curve:
 
     letter: str
     row: Row
-    meets: bool | None
-    """Whether the IQM itself is at least `learned` of the oracle; none without either."""
+    learned: int | None
+    """Number of runs that score at least `learned` of the oracle; none without runs or oracle."""
     above_random: bool | None
     """Whether the whole interval lies above the random reference; none without either."""
     outcome: Outcome
-    """By the interval: `learned`; `nothing`; `partial`, above random and below `learned`; else
-    `open`.  `few seeds` without an interval."""
+    """By the interval: `learned`; `nothing`, where it is not above random; `partial`, above random
+    and below `learned`; else, or if a run diverged, `open`.  `few seeds` without an interval."""
 
 
 def judge(letter: str, row: Row) -> Curve:
     """Judge a curve by the thresholds of config/claims.yaml."""
     lines = load_rules().thresholds
     score, oracle, random = row.score, row.reference.oracle, row.reference.random
-    meets = None if score is None or oracle is None else score.point >= lines.learned * oracle
+    learned = None
+    if score is not None and oracle is not None:
+        learned = int((row.cell.scores >= lines.learned * oracle).sum())
     above = None
     if score is not None and score.lo is not None and random is not None:
         above = score.lo > random
-    return Curve(letter, row, meets, above, _outcome(row, above, lines))
+    return Curve(letter, row, learned, above, _outcome(row, above, lines))
 
 
 def _outcome(row: Row, above_random: bool | None, lines: Thresholds) -> Outcome:
@@ -45,8 +47,10 @@ def _outcome(row: Row, above_random: bool | None, lines: Thresholds) -> Outcome:
         return "no oracle"
     if score.lo is None or score.hi is None:
         return "few seeds"
+    if row.cell.count("diverged"):
+        return "open"
     if score.lo >= lines.learned * oracle:
         return "learned"
-    if score.hi < lines.nothing * oracle:
+    if score.hi < lines.nothing * oracle and not above_random:
         return "nothing"
     return "partial" if above_random and score.hi < lines.learned * oracle else "open"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bench import stats
 from bench.files import write_atomic
-from bench.report import diagnosed, filmstrip, mechanism, teams
+from bench.report import diagnosed, filmstrip, mechanism, recipe, teams
 from bench.report.ablation import ablation
 from bench.report.aggregate import Overall, Row, counted, overall, rows
 from bench.report.claims import ledger
@@ -49,6 +49,7 @@ def build(results: Results, out_dir: Path) -> list[Path]:
         "diversity.csv": to_csv(diagnosed.diversity(table)),
         "layers.csv": to_csv(diagnosed.layers(table)),
         "ablation.csv": to_csv(ablation(table)),
+        **{name: to_csv(found) for name, found in recipe.tables(results.grid, table).items()},
         "claims.csv": to_csv(ledger(table)),
         "methods.csv": to_csv(methods(standings)),
         "methods.tex": to_tex(_methods_tex(standings), notice),

@@ -67,12 +67,12 @@ def _moments(switches: Array) -> Array:
 
 
 def learned(row: Row) -> list[Outcome]:
-    """Return the runs that reached `learned` of the oracle's score and measure teamwork."""
+    """Return the runs whose last policy reached `learned` of the oracle's score."""
     oracle = row.reference.oracle
     if oracle is None:
         return []
     line = load_rules().thresholds.learned * oracle
-    return [o for o in row.cell.outcomes if o.score >= line and o.teamwork is not None]
+    return [o for o in row.cell.outcomes if o.last >= line and o.teamwork is not None]
 
 
 def switches(table: list[Row]) -> Table:
@@ -115,9 +115,9 @@ def example(table: list[Row]) -> Example | None:
     """Choose the run to show by rule; none if nothing was learned.
 
     Of the cells with the source's method, the group goal and prioritized replay (curve B) whose IQM
-    reaches `learned` of the oracle's score, the one with the highest normalised IQM; of its runs,
-    the one with the median score (the lower of two).  The record says which of the run's episodes
-    it keeps: the one with the median number of switches.
+    reaches `learned` of the oracle's score, the one with the highest normalised IQM; of its runs
+    the median one.  The record says which of the run's episodes it keeps: the one with the median
+    number of switches.
     """
     line = load_rules().thresholds.learned
     best: tuple[float, Row] | None = None
@@ -132,8 +132,15 @@ def example(table: list[Row]) -> Example | None:
             best = point, row
     if best is None:
         return None
-    row = best[1]
-    runs = sorted((o for o in row.cell.outcomes if o.teamwork), key=lambda o: o.score)
+    return median_run(best[1])
+
+
+def median_run(row: Row) -> Example:
+    """Choose the run whose last policy, which teamwork is measured of, has the median score.
+
+    Of two the lower; some run must measure teamwork.
+    """
+    runs = sorted((o for o in row.cell.outcomes if o.teamwork), key=lambda o: o.last)
     chosen = runs[(len(runs) - 1) // 2]
     assert chosen.teamwork is not None
     return Example(row, chosen, chosen.teamwork)

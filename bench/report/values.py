@@ -111,6 +111,12 @@ def values(results: Results) -> dict[str, Any]:
             }
             for name in others
         ],
+        "tuned": [
+            name
+            for name, e in results.grid.experiments.items()
+            if e.tuned and all(method_entry(method).tuned for method in e.methods)
+        ],
+        "amended": load_rules().amendments,
         "claims": ledger(table),
         "verdicts": glance(ledger(table)),
         "methods": {
@@ -160,6 +166,7 @@ def _grid_numbers(results: Results, example: Row) -> dict[str, str | int | float
         "evaluation-episodes": c.evaluation_episodes,
         "absolute-episodes": c.absolute_episodes,
         "replicates": stats.REPLICATES,
+        "curve-replicates": stats.CURVE_REPLICATES,
         "min-seeds": stats.MIN_SEEDS,
         "learned-share": load_rules().thresholds.learned,
         "lazy-share": load_rules().thresholds.lazy,
@@ -198,7 +205,7 @@ def _team(agents: int, curves: list[Curve], example: Row) -> dict[str, Any]:
                 **_estimate(curve.row.score),
                 "normalised": _estimate(curve.row.normalised)["iqm"],
                 "any-success": _short(curve.row.any_success),
-                "meets": curve.meets,
+                "learned": curve.learned,
                 "above-random": curve.above_random,
                 "outcome": curve.outcome,
             }

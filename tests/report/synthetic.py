@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,7 +20,7 @@ from bench.report.load import Results, load, record_path
 Regime = Literal["zero", "learned"]
 METRICS = ["successful_steps", "covered", "any_success", "least_distance", "collisions", "return"]
 HORIZON = 30
-ORACLE = {1: 22.0, 2: 20.2, 3: 19.1, 4: 18.3}
+ORACLE = {1: 22.0, 2: 20.2, 3: 19.1, 4: 18.3, 6: 17.2, 8: 16.4, 12: 15.0, 16: 14.0}
 
 GRID = {
     "name": "small",
@@ -58,11 +59,28 @@ def write_grid(folder: Path, **changes: object) -> Path:
     return path
 
 
-def write_records(grid_path: Path, root: Path, regime: Regime = "learned") -> dict[str, Path]:
-    """Write a sound record for every run of a grid; return their paths by key."""
+def write_shortened(grid: Path, folder: Path, seeds: int) -> Path:
+    """Write a grid with the first few of its seeds, and return its path."""
+    whole = yaml.safe_load(grid.read_text())
+    for experiment in whole["experiments"].values():
+        experiment["seeds"] = experiment["seeds"][:seeds]
+    path = folder / grid.name
+    path.write_text(yaml.safe_dump(whole, sort_keys=False))
+    return path
+
+
+def write_records(
+    grid_path: Path,
+    root: Path,
+    regime: Regime = "learned",
+    there: Callable[[str], bool] = lambda key: True,
+) -> dict[str, Path]:
+    """Write a sound record for every run of a grid that is there; return their paths by key."""
     grid = load_grid(grid_path)
     paths = {}
     for key, run in expand(grid).items():
+        if not there(key):
+            continue
         paths[key] = record_path(root, grid.name, key)
         paths[key].parent.mkdir(parents=True, exist_ok=True)
         paths[key].write_text(records.to_json(make(key, run, regime)))
@@ -109,6 +127,7 @@ def make(key: str, run: Run, regime: Regime = "learned") -> records.Record:
         training=_training(config, points, curve) if own else NO_TRAINING,
         final=assessment,
         absolute=assessment,
+        transfer=dict.fromkeys(config.transfer_agents, assessment) or None,
         cost=records.Cost(
             trained_parameters=10_018 * own,
             inference_parameters=4_994 * own,
@@ -127,7 +146,7 @@ NO_TRAINING = records.Training(episode=[], mean={})
 def _training(config: RunConfig, points: np.ndarray, curve: np.ndarray) -> records.Training:
     """Rewarded as often as the curve says; prioritized batches hold three times the share."""
     share = (curve / HORIZON)[1:] / 2
-    enrichment = {"prioritized": 3.0, "uniform": 1.0}[config.sampler]
+    enrichment = {"prioritized": 3.0}.get(config.sampler, 1.0)
     series = {
         "any_success": np.minimum(curve[1:], 1),
         "successful_steps": curve[1:],
@@ -189,7 +208,12 @@ def _level(config: RunConfig, regime: Regime, generator: np.random.Generator) ->
     if regime == "zero":
         return 0.0
     level = {1: 16.0, 2: 14.0, 3: 6.0, 4: 0.0}.get(config.agents, 9.0)
-    level *= {"prioritized": 1.0, "uniform": 0.6}[config.sampler]
+    if config.sampler.startswith("hindsight"):
+        apart = ("-plain-actor", "-plain-view", "-unbounded", "-heads", "-unshared")
+        share = 1 - 0.25 * sum(config.method.endswith(ending) for ending in apart)
+        known = config.method.startswith("deep-set")
+        return known * share * ORACLE[config.agents] * float(generator.uniform(0.85, 1))
+    level *= {"uniform": 0.6}.get(config.sampler, 1.0)
     level *= {"group-goal": 1.0}.get(config.reward, 0.85)
     level *= {"maddpg": 0.7, "iql": 0.3}.get(config.method, 1.0)
     return level * float(generator.uniform(0.75, 1.15))

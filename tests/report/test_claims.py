@@ -19,7 +19,7 @@ from bench.report import claims
 from bench.report.aggregate import Cell, Reference, Row
 from bench.report.claims import Case, Claim, Thresholds, glance, lazy_agents, ledger, load_rules
 from bench.report.curves import CURVES
-from bench.report.load import Outcome
+from bench.report.load import Outcome, Problem
 from bench.stats import estimate
 
 ROOT = Path(__file__).parents[2]
@@ -52,6 +52,7 @@ def make_row(results: Any) -> Any:
         scores: list[float],
         teams: list[Teamwork] | None = None,
         areas: list[float] | None = None,
+        last: list[float] | None = None,
         parameters: int = 100,
     ) -> Row:
         first: Outcome = template.cell.outcomes[0]
@@ -59,6 +60,7 @@ def make_row(results: Any) -> Any:
             dataclasses.replace(
                 first,
                 score=score,
+                last=last[i] if last else score,
                 teamwork=teams[i] if teams else None,
                 curve=np.full(5, areas[i] if areas else score),
             )
@@ -92,7 +94,8 @@ def judge(asked: Claim, row: Row, than: Row | None = None) -> str:
         ([12.0] * 6, "supported", "refuted", "refuted"),
         ([10.0] * 6, "supported", "refuted", "refuted"),  # on the line counts as above it
         ([5.0] * 6, "refuted", "supported", "refuted"),
-        ([0.5] * 6, "refuted", "supported", "supported"),
+        ([0.5] * 6, "refuted", "supported", "inconclusive"),  # little, but not by chance
+        ([0.1] * 6, "refuted", "supported", "supported"),
         ([0.0, 0.0, 0.0, 20.0, 20.0, 20.0], "inconclusive", "inconclusive", "inconclusive"),
         ([12.0] * 4, "inconclusive", "inconclusive", "inconclusive"),  # too few for an interval
         ([], "inconclusive", "inconclusive", "inconclusive"),
@@ -102,6 +105,13 @@ def test_scores(make_row: Any, scores: list[float], learns: str, fails: str, not
     row = make_row(scores)
     found = [judge(claim(test), row) for test in ("learns", "fails", "nothing")]
     assert found == [learns, fails, nothing]
+
+
+def test_a_diverged_run_leaves_no_verdict(make_row: Any) -> None:
+    row = make_row([12.0] * 6)
+    lost = (Problem("a run", "diverged", "NaN"),)
+    row = dataclasses.replace(row, cell=dataclasses.replace(row.cell, problems=lost))
+    assert judge(claim("learns"), row) == "inconclusive"
 
 
 def test_without_an_oracle_nothing_is_judged(make_row: Any) -> None:
@@ -125,6 +135,9 @@ def test_failure_through_lazy_agents(make_row: Any) -> None:
     assert judge(asked, make_row([3.0] * 6, [busy] * 6)) == "refuted"
     assert judge(asked, make_row([3.0] * 6, [lazy] * 3 + [busy] * 3)) == "inconclusive"
     assert judge(asked, make_row([3.0] * 6)) == "inconclusive"  # not measured
+    none_works = team([0.9, 0.9])
+    assert judge(asked, make_row([3.0] * 6, [none_works] * 6)) == "inconclusive"
+    assert judge(asked, make_row([3.0] * 6, [busy] * 5 + [none_works])) == "inconclusive"
     assert judge(asked, make_row([15.0] * 6, [lazy] * 6)) == "refuted"  # it did not fail
 
 
@@ -136,6 +149,10 @@ def test_replanning_is_judged_on_runs_that_learned(make_row: Any) -> None:
     # Of eight runs the three that learned nothing have no say; four that did are too few.
     assert judge(asked, make_row([15.0] * 5 + [0.0] * 3, [turns] * 5 + [stays] * 3)) == "supported"
     assert judge(asked, make_row([15.0] * 4 + [0.0] * 4, [turns] * 8)) == "inconclusive"
+    # What is measured is the last policy, so it is that one which has to have learned.
+    fell = [15.0] * 5 + [0.0] * 3
+    teams = [turns] * 5 + [stays] * 3
+    assert judge(asked, make_row([15.0] * 8, teams, last=fell)) == "supported"
 
 
 def test_what_is_counted_and_what_comes_sooner(make_row: Any) -> None:
@@ -144,14 +161,16 @@ def test_what_is_counted_and_what_comes_sooner(make_row: Any) -> None:
     assert judge(asked, few, many) == "supported"
     assert judge(asked, many, few) == judge(asked, few, few) == "refuted"
     assert judge(asked, few, None) == "inconclusive"
-    early = make_row([1.0] * 6, areas=[5, 6, 7, 5, 6, 7])
-    late = make_row([1.0] * 6, areas=[1, 2, 3, 1, 2, 3])
+    early = make_row([15.0] * 6, areas=[5, 6, 7, 5, 6, 7])
+    late = make_row([15.0] * 6, areas=[1, 2, 3, 1, 2, 3])
     asked = claim("sooner", than="maddpg")
     assert judge(asked, early, late) == "supported"
     assert judge(asked, late, early) == "refuted"
     assert judge(asked, early, early) == "inconclusive"
-    nothing = make_row([0.0] * 6)
-    assert judge(asked, nothing, nothing) == "inconclusive"
+    slow, hopeless = make_row([0.1] * 6, areas=[1] * 6), make_row([0.0] * 6, areas=[0] * 6)
+    assert judge(asked, slow, hopeless) == "inconclusive"
+    assert judge(asked, early, hopeless) == "supported"
+    assert judge(asked, hopeless, early) == "refuted"
 
 
 def test_the_ledger_asks_only_where_the_grid_has_cells_and_names_the_records(
@@ -173,6 +192,7 @@ def test_the_ledger_asks_only_where_the_grid_has_cells_and_names_the_records(
     }
     lines = glance(entries)
     assert [line["experiment"] for line in lines] == ["figure4"] * 3
+    assert glance([{**entries[0], "runs": 5}])[0]["N = 2"] == f"{entries[0]['verdict']} (5/6)"
     for line in lines:
         for N in (2, 3):
             (entry,) = (e for e in entries if (e["claim"], e["agents"]) == (line["claim"], N))

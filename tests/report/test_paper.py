@@ -57,8 +57,8 @@ def test_every_figure_is_cited(small, built):
 def beside(tmp_path, monkeypatch):
     """Sections of the appendix whose grids have records of their own, beside the paper's."""
     monkeypatch.setattr(paper, "BESIDE", tmp_path)
-    for name in ("hypernet", "specialisation"):
-        grid = QUICK.with_name(f"{name}.yaml")
+    for name in ("hypernet", "specialisation", "beyond"):
+        grid = synthetic.write_shortened(QUICK.with_name(f"{name}.yaml"), tmp_path, 1)
         synthetic.write_records(grid, tmp_path)
         for module in (tables, figures):
             module.build(load(grid, tmp_path), tmp_path / name)
@@ -66,12 +66,24 @@ def beside(tmp_path, monkeypatch):
 
 
 def test_sections_of_other_grids_are_set_and_cite_their_figures(small, built, beside):
-    for name in ("hypernet", "specialisation"):
+    for name in ("hypernet", "specialisation", "beyond"):
         assert paper.inputs(small.out)[name].endswith(name)
     assert paper.compile_pdf(small.out) != built["paper.pdf"]
     cited = {ref["target"] for ref in query(small.out, "ref")}
     labels = {figure.get("label") for figure in query(small.out, "figure")}
-    assert {"<ablation-changes>", "<ablation-changed>", "<specialised>"} <= labels <= cited
+    expected = {"<ablation-changes>", "<ablation-changed>", "<specialised>"}
+    expected |= {"<scaling>", "<reached>", "<ingredients>", "<effects>", "<pairs>", "<transfer>"}
+    assert expected | {"<episode>"} <= labels <= cited
+
+
+def test_the_paper_says_where_a_recipe_has_no_runs(small, built, tmp_path, monkeypatch):
+    monkeypatch.setattr(paper, "BESIDE", tmp_path)
+    grid = QUICK.with_name("beyond.yaml")
+    synthetic.write_records(grid, tmp_path, there=lambda key: key.startswith("references/"))
+    for module in (tables, figures):
+        module.build(load(grid, tmp_path), tmp_path / "beyond")
+    assert paper.compile_pdf(small.out) != built["paper.pdf"]
+    assert {"<scaling>", "<ingredients>"} <= {f.get("label") for f in query(small.out, "figure")}
 
 
 def test_every_reference_is_cited_somewhere():

@@ -15,7 +15,7 @@ from bench.errors import RequestError
 from bench.report import outcomes, values
 from bench.report.aggregate import Reference, rows
 from bench.report.curves import panels
-from bench.report.load import load
+from bench.report.load import Problem, load
 from bench.stats import Estimate
 
 
@@ -54,22 +54,32 @@ def test_cover_probability_ends_at_the_side():
 
 
 @pytest.mark.parametrize(
-    ("score", "outcome", "meets", "above"),
+    ("score", "outcome", "above"),
     [
-        (Estimate(12, 10, 14), "learned", True, True),
-        (Estimate(12, 9, 14), "open", True, True),
-        (Estimate(5, 4, 6), "partial", False, True),
-        (Estimate(0, 0, 0), "nothing", False, False),
-        (Estimate(0.5, 0.4, 0.6), "nothing", False, True),
-        (Estimate(3, 0.1, 7), "open", False, False),
-        (Estimate(12, None, None), "few seeds", True, None),
-        (None, "no runs", None, None),
+        (Estimate(12, 10, 14), "learned", True),
+        (Estimate(12, 9, 14), "open", True),
+        (Estimate(5, 4, 6), "partial", True),
+        (Estimate(0, 0, 0), "nothing", False),
+        (Estimate(0.5, 0.4, 0.6), "partial", True),  # little, and more than random actions do
+        (Estimate(3, 0.1, 7), "open", False),
+        (Estimate(12, None, None), "few seeds", None),
+        (None, "no runs", None),
     ],
 )
-def test_judgement(results, score, outcome, meets, above):
+def test_judgement(results, score, outcome, above):
     row = dataclasses.replace(rows(results)[4], score=score, reference=Reference(0.1, 20))
     curve = outcomes.judge("A", row)
-    assert (curve.outcome, curve.meets, curve.above_random) == (outcome, meets, above)
+    assert (curve.outcome, curve.above_random) == (outcome, above)
+
+
+def test_the_runs_that_learned_are_counted_and_a_diverged_one_leaves_the_outcome_open(results):
+    row = dataclasses.replace(rows(results)[4], score=Estimate(12, 11, 14))
+    scores = sorted(row.cell.scores)
+    row = dataclasses.replace(row, reference=Reference(0.1, 2 * scores[2]))
+    assert outcomes.judge("A", row).learned == len(scores) - 2
+    lost = (Problem("a run", "diverged", "NaN"),)
+    row = dataclasses.replace(row, cell=dataclasses.replace(row.cell, problems=lost))
+    assert outcomes.judge("A", row).outcome == "open"
 
 
 def test_without_an_oracle_nothing_is_judged(results):

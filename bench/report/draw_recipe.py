@@ -1,0 +1,160 @@
+"""A recipe: its score against the number of agents, and what each ingredient is worth."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench import stats
+from bench.report import style
+from bench.report.aggregate import Cell
+from bench.report.draw_methods import METHOD_LINES, strip
+from bench.report.recipe import Comparison, Lines, sizes_of, transferred
+from bench.stats import Array
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MARKERS = "oDs^vPX"
+APART = 0.12
+"""Between lines at one number of agents."""
+NOTHING = "no runs yet"
+
+
+def scaling(found: Lines) -> Figure:
+    """Draw the lines with their runs, the ends of the scale, and the targets of the recipe."""
+    figure = style.new_figure(style.TEXT_WIDTH, 3.6)
+    ax = figure.subplots()
+    drawn = {
+        name: {N: row.cell.scores for N, row in rows.items()} for name, rows in found.rows.items()
+    }
+    for row in found.transfer:
+        name = f"{row.cell.config.method}, trained at N = {row.cell.config.agents} only"
+        drawn[name] = {N: transferred(row, N) for N in sizes_of(row)}
+    sizes = sorted({N for points in drawn.values() for N in points})
+    _scale(ax, found)
+    for place, (name, points) in enumerate(drawn.items()):
+        # The recipe where it belongs, the others to its right and left by turns.
+        _line(ax, place, name, points, APART * (-1) ** place * ((place + 1) // 2))
+    if not any(len(runs) for points in drawn.values() for runs in points.values()):
+        ax.text(0.5, 0.5, NOTHING, transform=ax.transAxes, ha="center", color=style.VERMILION)
+    ax.set_xticks(sizes)
+    ax.set_xlim(sizes[0] - 0.6, sizes[-1] + 0.6)
+    ax.set_ylim(-0.8, None)
+    ax.set_xlabel("number of agents N")
+    outcomes = [o for rows in found.rows.values() for r in rows.values() for o in r.cell.outcomes]
+    ax.set_ylabel(style.metric_label(outcomes[0].metric) if outcomes else "score")
+    figure.legend(loc="outside lower center", ncols=2, fontsize=7, handlelength=3.2)
+    cells = [row.cell for rows in found.rows.values() for row in rows.values()]
+    _notice(figure, [*cells, *(row.cell for row in found.transfer)])
+    return figure
+
+
+def _scale(ax: Axes, found: Lines) -> None:
+    """Draw what the oracle and random actions score in the recipe's world, and its targets."""
+    references = {N: row.reference for N, row in found.own.items()}
+    for label, width, ends in (
+        ("scripted oracle", 1.6, {N: ends.oracle for N, ends in references.items()}),
+        ("random actions", 0.8, {N: ends.random for N, ends in references.items()}),
+    ):
+        known = {N: value for N, value in ends.items() if value is not None}
+        if known:
+            x, y = zip(*known.items(), strict=True)
+            ax.plot(x, y, color=style.GREY, lw=width, ls=":", label=label)
+    label = "target of the recipe"
+    for N, share in found.recipe.targets.items():
+        oracle = references[N].oracle if N in references else None
+        if oracle is not None:
+            at = share * oracle
+            ax.plot([N - 0.35, N + 0.35], [at, at], color=style.BLUE, lw=4, alpha=0.25, label=label)
+            label = "_"
+
+
+def _line(ax: Axes, place: int, name: str, points: dict[int, Array], shift: float) -> None:
+    """Draw runs, IQM and interval by number of agents; a line without runs is in the legend."""
+    colour, dashes = METHOD_LINES[place % len(METHOD_LINES)]
+    there = {N + shift: runs for N, runs in points.items() if len(runs)}
+    scores = {at: stats.estimate([runs]) for at, runs in there.items()}
+    ax.plot(
+        list(scores),
+        [score.point for score in scores.values()],
+        color=colour,
+        ls=dashes,
+        marker=MARKERS[place % len(MARKERS)],
+        ms=4.5,
+        mfc="white",
+        zorder=4 - place / 10,
+        label=name if there else f"{name}: {NOTHING}",
+    )
+    for at, runs in there.items():
+        ax.plot(np.full(len(runs), at), runs, "o", color=colour, ms=2.2, mew=0, alpha=0.45)
+        lo, hi = scores[at].lo, scores[at].hi
+        if lo is not None and hi is not None:
+            ax.plot([at, at], [lo, hi], color=colour, lw=1.8, alpha=0.8)
+
+
+def ingredients(found: Lines, compared: list[Comparison]) -> Figure:
+    """Draw a line per ingredient: scores, and how often runs with it beat those without."""
+    N = found.recipe.ablated
+    own = found.own.get(N)
+    parts = [c for c in compared if c.kind in ("removed", "base", "added")]
+    places = [1.6 + place + 0.8 * (c.kind != "removed") for place, c in enumerate(parts)]
+    bottom = places[-1] if places else 0.0
+    figure = style.new_figure(style.TEXT_WIDTH, 1.1 + 0.17 * bottom)
+    score, beats = figure.subplots(1, 2, sharey=True, width_ratios=[1.7, 1])
+    labels = {0.0: f"the recipe, N = {N}"}
+    if own is not None:
+        strip(score, 0, own.cell.scores, own.score, own.cell)
+        style.oracle_line(score, own.reference.oracle, across=False)
+        if own.score is not None:
+            score.axvline(own.score.point, color=style.GREY, linewidth=0.8, linestyle="--")
+    for place, c in zip(places, parts, strict=True):
+        labels[place] = {"removed": f"− {c.what}", "base": "none of these"}.get(
+            c.kind, f"+ {c.what}"
+        )
+        strip(score, place, c.row.cell.scores, c.row.score, c.row.cell)
+        _probability(beats, place, c)
+    beats.axvline(0.5, color=style.GREY, linewidth=0.8, linestyle=":")
+    beats.set(xlim=(-0.03, 1.03), xticks=[0, 0.5, 1])
+    ends = [own.reference.oracle or 0.0] if own else []
+    tops = [float(c.row.cell.scores.max()) for c in parts if c.row.cell.outcomes]
+    right = max([*ends, *tops, 1.0])
+    score.set_xlim(-0.03 * right, 1.3 * right)  # the numbers of runs stand at the right
+    score.set_yticks(list(labels), list(labels.values()), size=7)
+    score.set_ylim(bottom + 1.4, -0.7)  # with room for the oracle's label
+    outcomes = [] if own is None else own.cell.outcomes
+    metric = style.metric_label(outcomes[0].metric) if outcomes else "score"
+    score.set_title(f"{metric}, best policy", size=8)
+    beats.set_title("probability: with it beats without", size=8)
+    figure.supxlabel(
+        f"dots: runs; diamond: IQM; bar: 95% bootstrap interval, from {stats.MIN_SEEDS} seeds; "
+        "dashes: the recipe",
+        fontsize=8,
+    )
+    _notice(figure, [*([own.cell] if own else []), *(c.row.cell for c in parts)])
+    return figure
+
+
+def _probability(ax: Axes, place: float, comparison: Comparison) -> None:
+    found = comparison.probability
+    if found is None:
+        return
+    if found.lo is not None and found.hi is not None:
+        ax.plot([found.lo, found.hi], [place, place], color=style.BLUE, lw=2.2)
+    ax.plot(found.point, place, "D", color=style.BLUE, ms=4, mfc="white", zorder=3)
+    if comparison.verdict == "decisive":
+        ax.annotate(
+            "decisive",
+            (1.02, place),
+            xycoords=("axes fraction", "data"),
+            va="center",
+            size=7,
+            weight="bold",
+        )
+
+
+def _notice(figure: Figure, cells: list[Cell]) -> None:
+    if notice := style.incomplete(cells):
+        figure.suptitle(notice, size=8, color=style.VERMILION)

@@ -1,0 +1,319 @@
+"""A recipe: how far it goes with the number of agents, and what each of its ingredients is worth.
+
+A grid that has a recipe says so: see :class:`bench.grid.Recipe`, which has the rules, written
+before there were runs.  An **effect** is the IQM of the scores with something less that without it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from bench import stats
+from bench.config import RunConfig
+from bench.grid import Grid, Recipe, Selection
+from bench.methods import method_entry
+from bench.report import filmstrip
+from bench.report.aggregate import Row, counted
+from bench.report.formats import Table, Value, interval
+from bench.report.teams import Example, measured, median_run
+from bench.stats import Array, Estimate
+
+Kind = Literal["base", "removed", "added", "replay", "scheme"]
+PRIORITIZED = {"prioritized": "uniform", "hindsight-prioritized": "hindsight"}
+"""Samplers with priorities, and what each is without them."""
+NAME = "recipe"
+"""What the recipe is called beside others."""
+
+
+@dataclass(frozen=True, eq=False)
+class Lines:
+    """Scores against the number of agents; the recipe's first."""
+
+    recipe: Recipe
+    rows: Mapping[str, Mapping[int, Row]]
+    """By name, by number of agents N in ascending order."""
+    transfer: list[Row]
+    """Rows whose policies were also tried in teams of other sizes."""
+
+    @property
+    def own(self) -> Mapping[int, Row]:
+        """The recipe's rows by number of agents."""
+        return self.rows[NAME]
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """A row beside another that differs from it in one thing."""
+
+    kind: Kind
+    what: str
+    """The thing: an ingredient, priorities, or the scheme."""
+    row: Row
+    than: Row
+    effect: Estimate | None
+    """What the thing adds to the score; none without a run on both sides."""
+    probability: Estimate | None
+    """Probability that a run with the thing beats one without."""
+    decisive_above: float | None
+    """The share of the recipe's score that an effect has to exceed; none if that is unknown."""
+    verdict: str | None
+    """`decisive`, `helps`, `harms` or `open`; none without an interval.  See :func:`judge`."""
+
+
+def select(table: list[Row], selection: Selection) -> dict[int, Row]:
+    """Find the rows of a selection by number of agents, in ascending order."""
+    found = {
+        row.cell.config.agents: row
+        for row in table
+        if row.cell.experiment == selection.experiment
+        and selection.method in (None, row.cell.config.method)
+        and selection.sampler in (None, row.cell.config.sampler)
+    }
+    return dict(sorted(found.items()))
+
+
+def lines(recipe: Recipe, table: list[Row]) -> Lines:
+    """Find what is drawn against the number of agents."""
+    chosen = {NAME: Selection(experiment=recipe.experiment), **recipe.beside}
+    return Lines(
+        recipe=recipe,
+        rows={name: select(table, selection) for name, selection in chosen.items()},
+        transfer=[row for row in table if row.cell.config.transfer_agents],
+    )
+
+
+def example(found: Lines) -> Example | None:
+    """Choose the run of the recipe whose example episode is shown; none if there is no such run.
+
+    Of the largest number of agents that has runs which measure teamwork, the one with the median
+    score (the lower of two).
+    """
+    rows = [row for row in found.own.values() if measured(row)]
+    return median_run(rows[-1]) if rows else None
+
+
+def comparisons(recipe: Recipe, table: list[Row]) -> list[Comparison]:
+    """Compare whatever differs in one thing.
+
+    First ingredients, those removed and those added each in the order of their effects; then at
+    every number of agents each sampler with priorities with the one without, in every row that has
+    a twin; then, likewise, parameter schemes with the recipe's.
+    """
+    own = select(table, Selection(experiment=recipe.experiment))
+    at, base = own.get(recipe.ablated), select(table, recipe.base).get(recipe.ablated)
+    parts: list[tuple[Kind, str, Row, Row]] = []
+    for name, selection in recipe.removed.items():
+        row = select(table, selection).get(recipe.ablated)
+        parts += [("removed", name, row, at)] if row and at else []
+    parts += [("base", "nothing", base, base)] if base else []
+    for name, selection in recipe.added.items():
+        row = select(table, selection).get(recipe.ablated)
+        parts += [("added", name, row, base)] if row and base else []
+    twins: dict[str, Row] = {}
+    for row in table:
+        twins.setdefault(_known_by(row.cell.config), row)
+    for row in table:
+        plain = PRIORITIZED.get(row.cell.config.sampler)
+        twin = twins.get(_known_by(row.cell.config, sampler=plain)) if plain else None
+        parts += [("replay", "priorities", row, twin)] if twin else []
+    for row in table:
+        for mine in list(own.values())[:1]:
+            method = mine.cell.config.method
+            twin = twins.get(_known_by(row.cell.config, method=method))
+            what = _other_scheme(row.cell.config.method, method)
+            parts += [("scheme", what, row, twin)] if twin and what else []
+    found = [_compare(recipe, own, *part) for part in parts]
+    order = list(dict.fromkeys(comparison.kind for comparison in found))
+    return sorted(found, key=lambda c: (order.index(c.kind), *_by_effect(c)))
+
+
+def _by_effect(comparison: Comparison) -> tuple[float, float]:
+    """Order ingredients by effect, those without one last; leave the others as they are."""
+    if comparison.kind not in ("removed", "added"):
+        return 0, 0
+    effect = comparison.effect
+    return (1, 0) if effect is None else (0, -effect.point)
+
+
+def _known_by(config: RunConfig, **changes: Value) -> str:
+    """Name a configuration, changed, whatever its seed."""
+    return config.model_copy(update={"seed": 0, **changes}).digest
+
+
+def _anywhere(config: RunConfig) -> str:
+    """Name a configuration, whatever its seed, world, number of agents and length."""
+    free = {"task_options": {}, "agents": 1, "episodes": 1}
+    return _known_by(config.model_copy(update=free))
+
+
+def _other_scheme(method: str, than: str) -> str:
+    """Name the parameter scheme of a method that differs from another in nothing else, or ''."""
+    own, other = method_entry(method), method_entry(than)
+    alike = (own.algorithm, own.algorithm_options) == (other.algorithm, other.algorithm_options)
+    same = (own.scheme, own.scheme_options) == (other.scheme, other.scheme_options)
+    return (own.scheme or "").rpartition(":")[2] if alike and not same else ""
+
+
+def _compare(
+    recipe: Recipe, own: Mapping[int, Row], kind: Kind, what: str, row: Row, than: Row
+) -> Comparison:
+    """Compare two rows; what is removed is in the one that it is compared with."""
+    having, lacking = (than, row) if kind == "removed" else (row, than)
+    effect = probability = verdict = None
+    whole = own[row.cell.config.agents].score if row.cell.config.agents in own else None
+    line = recipe.decisive * whole.point if whole else None
+    if kind != "base" and row.cell.outcomes and than.cell.outcomes:
+        scores = [having.cell.scores], [lacking.cell.scores]
+        effect = stats.difference(*scores)
+        probability = stats.probability_of_improvement(*scores)
+        verdict = judge(effect, line)
+    return Comparison(kind, what, row, than, effect, probability, line, verdict)
+
+
+def judge(effect: Estimate, line: float | None) -> str | None:
+    """Say what the interval of an effect allows to say.
+
+    Args:
+        effect: in the unit of the score.
+        line: what a decisive one exceeds, if it is known.
+
+    Returns:
+        `decisive` if the interval lies above the line and above zero, `helps` if it lies above
+        zero, `harms` if it lies below, `open` otherwise; None without an interval.
+    """
+    if effect.lo is None or effect.hi is None:
+        return None
+    if effect.lo > 0:
+        return "decisive" if line is not None and effect.lo > line else "helps"
+    return "harms" if effect.hi < 0 else "open"
+
+
+# -- tables ----------------------------------------------------------------------------------------
+
+
+def tables(grid: Grid, table: list[Row]) -> dict[str, Table]:
+    """Return the tables of a grid by file name: none, if it has no recipe."""
+    if grid.recipe is None:
+        return {}
+    found = lines(grid.recipe, table)
+    compared = comparisons(grid.recipe, table)
+    return {
+        "scaling.csv": scaling(found),
+        "comparisons.csv": [_entry(comparison) for comparison in compared],
+        "transfer.csv": transfer(found, table),
+        "episode.csv": filmstrip.described(example(found)),
+    }
+
+
+def scaling(found: Lines) -> Table:
+    """Report scores against the number of agents, and whether the recipe's reach their targets.
+
+    Those of the recipe in another world or with more episodes have targets too.  `share` is of the
+    oracle's score.  `verdict` is `reached` or `missed`, by the IQM itself.
+    """
+    entries: Table = []
+    recipes = {_anywhere(row.cell.config) for row in found.own.values()}
+    for name, rows in found.rows.items():
+        for agents, row in rows.items():
+            share = _share(row.score, row.reference.oracle)
+            same = _anywhere(row.cell.config) in recipes
+            target = found.recipe.targets.get(agents) if same else None
+            verdict = None
+            if target is not None and share is not None:
+                verdict = "reached" if share.point >= target else "missed"
+            entries.append(
+                {
+                    "name": name,
+                    **_named(row),
+                    "agents": agents,
+                    **counted([row.cell]),
+                    **interval("iqm", row.score),
+                    "oracle": row.reference.oracle,
+                    "random": row.reference.random,
+                    **interval("share", share),
+                    "target": target,
+                    "verdict": verdict,
+                }
+            )
+    return entries
+
+
+def transfer(found: Lines, table: list[Row]) -> Table:
+    """Report policies in teams of other sizes than they were trained in, and of their own."""
+    oracles = {
+        (world.task, world.options, world.agents): row.reference.oracle
+        for row in table
+        for world in [row.cell.setting.world]
+    }
+    entries: Table = []
+    for row in found.transfer:
+        world, config = row.cell.setting.world, row.cell.config
+        for agents in sizes_of(row):
+            scores = transferred(row, agents)
+            score = stats.estimate([scores]) if len(scores) else None
+            oracle = oracles.get((world.task, world.options, agents))
+            entries.append(
+                {
+                    **_named(row),
+                    "trained": config.agents,
+                    "agents": agents,
+                    **counted([row.cell]),
+                    **interval("iqm", score),
+                    "oracle": oracle,
+                    **interval("share", _share(score, oracle)),
+                }
+            )
+    return entries
+
+
+def sizes_of(row: Row) -> list[int]:
+    """List the sizes of teams that a row's policies acted in, their own among them."""
+    return sorted({row.cell.config.agents, *row.cell.config.transfer_agents})
+
+
+def transferred(row: Row, agents: int) -> Array:
+    """Return the scores [n] of a row's policies in teams of a size of :func:`sizes_of`."""
+    if agents == row.cell.config.agents:
+        return row.cell.scores
+    return np.array([outcome.transfer[agents] for outcome in row.cell.outcomes])
+
+
+def _entry(comparison: Comparison) -> dict[str, Value]:
+    row, than = comparison.row, comparison.than
+    return {
+        "kind": comparison.kind,
+        "what": comparison.what,
+        **_named(row),
+        "agents": row.cell.config.agents,
+        **counted([row.cell]),
+        **interval("iqm", row.score),
+        "than_method": than.cell.config.method,
+        "than_sampler": than.cell.config.sampler,
+        **{f"than_{name}": value for name, value in counted([than.cell]).items()},
+        **interval("than_iqm", than.score),
+        **interval("effect", comparison.effect),
+        **interval("probability", comparison.probability),
+        "decisive_above": comparison.decisive_above,
+        "verdict": comparison.verdict,
+    }
+
+
+def _named(row: Row) -> dict[str, Value]:
+    c = row.cell.config
+    return {
+        "experiment": row.cell.experiment,
+        "method": c.method,
+        "reward": c.reward,
+        "sampler": c.sampler,
+        "curriculum": c.curriculum,
+        "dynamics": json.loads(row.cell.setting.world.options).get("dynamics"),
+    }
+
+
+def _share(score: Estimate | None, oracle: float | None) -> Estimate | None:
+    return score.scaled(0, oracle) if score is not None and oracle else None
