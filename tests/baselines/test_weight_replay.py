@@ -147,6 +147,34 @@ def test_the_loss_keeps_what_is_generated_where_it_was() -> None:
     assert moved[1] < 0.01 * moved[0]
 
 
+def test_behaviour_on_an_earlier_task_is_retained_with_replay_and_lost_without() -> None:
+    """One task, then another on other observations: the actions on the first, before and after."""
+    first, second = observations(), observations() + 3
+    lost: dict[int, float] = {}
+    learned: dict[int, float] = {}
+    for replay in (0, 1):
+        kept = {"replay": 1, "replay_every": 1, "replay_loss": 0.03} if replay else {}
+        features = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+        scheme = Hypernet(SIZES, N, features, target="all", conditioning="features", **kept)
+        learner = Learner(drawn(scheme), 1e-3, 1e9, 0.01, scheme)
+
+        def act(x: Tensor, scheme: Hypernet = scheme, learner: Learner = learner) -> Tensor:
+            return mlp(scheme.weights(learner.online.views), x)
+
+        for _ in range(200):
+            learner.descend((act(first) - 1).square().mean())
+        learner.scored(torch.ones(R))
+        learner.track()  # the policy of the first task is stored, where there is replay
+        before = act(first).detach()
+        for _ in range(200):
+            learner.descend((act(second) + 1).square().mean())
+        with torch.no_grad():
+            lost[replay] = float((act(first) - before).square().mean())
+            learned[replay] = float((act(second) + 1).square().mean())
+    assert lost[1] < lost[0] / 2
+    assert learned[1] < 0.5
+
+
 def test_the_store_is_part_of_a_checkpoint() -> None:
     scheme = composed()
     one, other = (Learner(drawn(scheme), 1e-2, 1.0, 0.01, scheme) for _ in range(2))
