@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from bench.config import RunConfig
+from bench.methods import method_entry
 
 LIBRARIES_MB = 500
 """Python with torch and all that a run imports, with some to spare."""
@@ -35,9 +36,13 @@ def _bytes(config: RunConfig) -> int:
     replay = config.buffer * (4 * 10 * config.agents + 4 * 8)
     # Activations of acting, target and evaluated networks, forwards and backwards.
     activations = 4 * 40 * config.batch * config.agents * sum(config.hidden)
+    # The last episodes once more for every agent, and some copies: 30 steps of such states.
+    episodes = 4 * 4 * config.absolute_episodes * (config.agents + 2) * 31 * 10 * config.agents
+    if method_entry(config.method).scheme is None:
+        return episodes  # a scripted controller stores and learns nothing
     # A hypernetwork holds some 64 numbers for each that it generates; Adam and targets three more.
     generated = 4 * 4 * 64 * config.agents * _products(config)
-    return replay + activations + generated
+    return replay + activations + generated + episodes
 
 
 def _seconds(config: RunConfig) -> float:
