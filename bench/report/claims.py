@@ -115,7 +115,11 @@ def ledger(table: list[Row]) -> Table:
         (row.cell.experiment, row.cell.config.method, letter(row), row.cell.config.agents): row
         for row in table
     }
-    by_config = {_but(row.cell.config, row.cell.config.method): row for row in table}
+    # Of several cells of one configuration the one with most runs counts.
+    by_config = {
+        _but(row.cell.config, row.cell.config.method): row
+        for row in sorted(table, key=lambda row: len(row.cell.outcomes))
+    }
     entries: Table = []
     for name, claim in rules.claims.items():
         for experiment in claim.experiments:

@@ -202,6 +202,29 @@ def test_the_ledger_asks_only_where_the_grid_has_cells_and_names_the_records(
         assert len(below) == entry["runs"] == 6
 
 
+def test_a_claim_compares_with_a_cell_that_has_runs_and_differs_in_the_method_alone(
+    tmp_path: Path,
+) -> None:
+    from bench.report.aggregate import rows
+    from bench.report.load import load
+
+    asked = {"question": "?", "samplers": ["prioritized"], "agents": [2], "seeds": [0, 1, 2]}
+    experiments = {
+        "references": synthetic.GRID["experiments"]["references"],  # type: ignore[index]
+        "other": {**asked, "methods": ["maddpg"], "settings": {"gamma": 0.9}},
+        "first-order": {**asked, "methods": ["ps-maddpg"]},
+        "vanilla": {**asked, "methods": ["maddpg"]},
+        "methods": {**asked, "methods": ["maddpg"]},
+    }
+    grid = synthetic.write_grid(tmp_path, experiments=experiments)
+    synthetic.write_records(grid, tmp_path, there=lambda key: not key.startswith("methods/"))
+    entries = {e["id"]: e for e in ledger(rows(load(grid, tmp_path)))}
+    assert entries["sharing-parameters"]["verdict"] == "supported"
+    (tmp_path / "small" / "runs" / "vanilla").rename(tmp_path / "elsewhere")
+    entries = {e["id"]: e for e in ledger(rows(load(grid, tmp_path)))}
+    assert entries["sharing-parameters"]["ground"] == "no runs of maddpg"
+
+
 def test_the_claims_can_be_asked_of_the_paper_grid() -> None:
     runs = expand(load_grid(ROOT / "config" / "paper.yaml")).values()
 
