@@ -294,7 +294,7 @@ def test_rewarded_shares_between_the_two_are_those_of_steps_near_a_target() -> N
         drawn[going._group // 2] += near(indices)
         return honest(indices, *others)
 
-    going._learn_from = noting  # type: ignore[assignment]
+    going._learn_from = noting
     stored = []
     while not going.done:
         going.episodes()

@@ -120,7 +120,7 @@ def test_what_came_later_is_not_compared_and_the_rest_is(cell: list[Record]) -> 
     )
     assert verify.compare(old, new, True, [])[0] == "identical"
     assert verify.compare(new, old, True, [])[0] == "differs"
-    other = old.diagnostics.model_copy(update={"diversity": 0.5})  # type: ignore[union-attr]
+    other = old.diagnostics.model_copy(update={"diversity": 0.5})
     assert (
         verify.compare(old.model_copy(update={"diagnostics": other}), new, True, [])[0] == "differs"
     )

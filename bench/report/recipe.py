@@ -121,9 +121,8 @@ def comparisons(recipe: Recipe, table: list[Row]) -> list[Comparison]:
         plain = PRIORITIZED.get(row.cell.config.sampler)
         twin = twins.get(_known_by(row.cell.config, sampler=plain)) if plain else None
         parts += [("replay", "priorities", row, twin)] if twin else []
-    for row in table:
-        for mine in list(own.values())[:1]:
-            method = mine.cell.config.method
+    for method in dict.fromkeys(row.cell.config.method for row in own.values()):
+        for row in table:
             twin = twins.get(_known_by(row.cell.config, method=method))
             what = _other_scheme(row.cell.config.method, method)
             parts += [("scheme", what, row, twin)] if twin and what else []

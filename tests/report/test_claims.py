@@ -210,7 +210,7 @@ def test_a_claim_compares_with_a_cell_that_has_runs_and_differs_in_the_method_al
 
     asked = {"question": "?", "samplers": ["prioritized"], "agents": [2], "seeds": [0, 1, 2]}
     experiments = {
-        "references": synthetic.GRID["experiments"]["references"],  # type: ignore[index]
+        "references": synthetic.GRID["experiments"]["references"],
         "other": {**asked, "methods": ["maddpg"], "settings": {"gamma": 0.9}},
         "first-order": {**asked, "methods": ["ps-maddpg"]},
         "vanilla": {**asked, "methods": ["maddpg"]},
