@@ -164,17 +164,25 @@ class _Together:
 
 
 class _OneOf(Random):
-    """The source of one step of several that draw together."""
+    """The source of one step of several that draw together, of all replicas or some."""
 
-    def __init__(self, together: _Together, step: int, keys: Keys) -> None:
+    def __init__(
+        self, together: _Together, step: int, keys: Keys, replicas: slice = slice(None)
+    ) -> None:
         super().__init__(keys, together.whole.device)
-        self._together, self._step = together, step
+        self._together, self._step, self._replicas = together, step, replicas
 
     def fold(self, data: int | str) -> Random:
-        return _OneOf(self._together.fold(data), self._step, super().fold(data).keys)
+        keys = super().fold(data).keys
+        return _OneOf(self._together.fold(data), self._step, keys, self._replicas)
+
+    def part(self, replicas: slice) -> Random:
+        if self._replicas != slice(None):
+            return super().part(replicas)
+        return _OneOf(self._together, self._step, self.keys[replicas], replicas)
 
     def uniform(self, *shape: int) -> Tensor:
-        return self._together.draw("uniform", shape)[self._step]
+        return self._together.draw("uniform", shape)[self._step, self._replicas]
 
     def normal(self, *shape: int) -> Tensor:
-        return self._together.draw("normal", shape)[self._step]
+        return self._together.draw("normal", shape)[self._step, self._replicas]

@@ -139,6 +139,11 @@ def test_steps_that_draw_together_draw_what_each_draws_alone() -> None:
         assert torch.equal(
             source.fold("move").fold(1).normal(2), alone.fold("move").fold(1).normal(2)
         )
+        part = slice(1, 2)
+        assert torch.equal(source.part(part).uniform(5), alone.part(part).uniform(5))
+        some, folded = source.fold("move").part(part), source.part(part).fold("move")
+        assert torch.equal(some.normal(2), alone.fold("move").part(part).normal(2))
+        assert torch.equal(folded.part(slice(0, 1)).normal(2), some.normal(2))
 
 
 def test_a_stream_draws_what_sources_folded_one_after_the_other_draw() -> None:

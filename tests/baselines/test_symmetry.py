@@ -73,16 +73,18 @@ def batch(state: Tensor, action: Tensor) -> Batch:
     return Batch(seen, action, reward.expand(-1, -1, N), then, None, torch.ones(state.shape[:2]))
 
 
-def test_nearest_first_sorts_each_kind_and_changes_nothing_else() -> None:
-    entities, own = ((4, 2), (2, 3)), 3
-    observation = torch.randn(2, 5, own + 4 * 2 + 2 * 3)
+@pytest.mark.parametrize("count", [1, 2, 5, 16])
+def test_nearest_first_sorts_each_kind_and_changes_nothing_else(count: int) -> None:
+    entities, own = ((count, 2), (2, 3)), 3
+    observation = torch.randn(2, 5, own + count * 2 + 2 * 3)
+    observation[0, 0, own:] = 1.0  # equally far: left as they are
     found = nearest_first(observation, entities)
     for old, new in zip(observation.flatten(0, 1), found.flatten(0, 1), strict=True):
         assert torch.equal(old[:own], new[:own])
-        for at, (count, width) in ((own, entities[0]), (own + 8, entities[1])):
-            listed = old[at : at + count * width].view(count, width).tolist()
+        for at, (number, width) in zip((own, own + 2 * count), entities, strict=True):
+            listed = old[at : at + number * width].view(number, width).tolist()
             by_hand = sorted(listed, key=lambda e: e[0] ** 2 + e[1] ** 2)
-            assert new[at : at + count * width].view(count, width).tolist() == by_hand
+            assert new[at : at + number * width].view(number, width).tolist() == by_hand
 
 
 def test_nearest_first_sees_no_order() -> None:
