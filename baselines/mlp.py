@@ -24,12 +24,22 @@ from bench.interfaces import Weights
 threshold_backward = torch.ops.aten.threshold_backward.grad_input
 
 
-def mlp(layers: Weights, x: Tensor) -> Tensor:
-    """Apply a ReLU network, the last layer without: [R, N, B, in] -> [R, N, B, out]."""
+def mlp(layers: Weights, x: Tensor, pooled: int | None = None) -> Tensor:
+    """Apply a ReLU network, the last layer without.
+
+    Args:
+        layers: the network.
+        x: [R, N, B, in].
+        pooled: the layer that sees the mean over the agents of what the one below it makes of each.
+            All share the layers up to it.
+
+    Returns:
+        [R, N, B, out], or [R, 1, B, out] of a network that pools.
+    """
     if not torch.is_grad_enabled():
-        return _forward(layers, x)[1]
+        return _forward(layers, x, pooled)[1]
     parts = itertools.chain.from_iterable(layers)
-    output: Tensor = _MLP.apply(x, *parts)  # type: ignore[no-untyped-call]
+    output: Tensor = _MLP.apply(x, pooled, *parts)  # type: ignore[no-untyped-call]
     return output
 
 
@@ -47,7 +57,7 @@ def pull_back(layers: Weights, x: Tensor, gradient: Tensor) -> Tensor:
     weights = [weight for weight, _ in layers]
     nothing = [None] * len(weights)
     wanted = [True] + [False] * (2 * len(weights))
-    result = _backward(weights, nothing, _inputs(layers, x), gradient, wanted)[0]
+    result = _backward(weights, nothing, _inputs(layers, x), None, gradient, wanted)[0]
     assert result is not None
     return result
 
@@ -111,30 +121,38 @@ def _layer(weight: Tensor, bias: Tensor, x: Tensor, replicas: int, agents: int) 
     return y
 
 
-def _inputs(layers: Weights, x: Tensor) -> list[Tensor]:
-    """Return what every layer sees, as its matrices want it: [K, F, N B / G] each."""
+def _inputs(layers: Weights, x: Tensor, pooled: int | None = None) -> list[Tensor]:
+    """Return what every layer sees, as its matrices want it: [K, F, N B / G] each.
+
+    And, where there is a pooled layer, what was averaged for it: [R, F, N, B].
+    """
     R, N = x.shape[:2]
     groups = layers[0][0].shape[1]
-    inputs = [_matrices(x.mT, groups)]
-    for (weight, bias), (above, _) in itertools.pairwise(layers):
+    inputs, averaged = [_matrices(x.mT, groups)], []
+    for layer, ((weight, bias), (above, _)) in enumerate(itertools.pairwise(layers), start=1):
         y = _layer(weight, bias, inputs[-1], R, N).relu_()
-        if above.shape[1] != groups:
+        if layer == pooled:
+            averaged = [y.unflatten(2, (N, -1))]
+            y, N = averaged[0].mean(2), 1
+        elif above.shape[1] != groups:
             groups = above.shape[1]
             y = _matrices(_agents(y, R, N), groups)
         inputs.append(y)
-    return inputs
+    return inputs + averaged
 
 
-def _forward(layers: Weights, x: Tensor) -> tuple[list[Tensor], Tensor]:
-    """Return what every layer sees, and the output [R, N, B, out]."""
-    inputs, (R, N) = _inputs(layers, x), x.shape[:2]
-    return inputs, _agents(_layer(*layers[-1], inputs[-1], R, N), R, N).mT
+def _forward(layers: Weights, x: Tensor, pooled: int | None) -> tuple[list[Tensor], Tensor]:
+    """Return what `_inputs` does, and the output."""
+    inputs, (R, N) = _inputs(layers, x, pooled), x.shape[:2]
+    N = N if pooled is None else 1
+    return inputs, _agents(_layer(*layers[-1], inputs[len(layers) - 1], R, N), R, N).mT
 
 
 def _backward(
     weights: Sequence[Tensor],
     bias_shapes: Sequence[torch.Size | None],
     inputs: Sequence[Tensor],
+    pooled: int | None,
     gradient: Tensor,
     wanted: Sequence[bool],
 ) -> list[Tensor | None]:
@@ -155,7 +173,12 @@ def _backward(
             gradients[2 * layer + 1] = product(x, g.mT).view(weight.shape)
         if layer or wanted[0]:
             g = product(weight.flatten(0, 1), g)
-        if layer:
+        if layer == pooled:
+            active = inputs[-1]
+            N = active.shape[2]
+            g = g.div_(N).unsqueeze(2).expand_as(active)
+            g = threshold_backward(g, active, 0, grad_input=torch.empty_like(active)).flatten(2)
+        elif layer:
             threshold_backward(g, x, 0, grad_input=g)
     if wanted[0]:
         gradients[0] = _agents(g, R, N).mT
@@ -171,9 +194,9 @@ class _MLP(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, *parts: Tensor) -> Tensor:
-        inputs, y = _forward(list(zip(parts[::2], parts[1::2], strict=True)), x)
-        ctx.bias_shapes = [bias.shape for bias in parts[1::2]]
+    def forward(ctx: Any, x: Tensor, pooled: int | None, *parts: Tensor) -> Tensor:
+        inputs, y = _forward(list(zip(parts[::2], parts[1::2], strict=True)), x, pooled)
+        ctx.bias_shapes, ctx.pooled = [bias.shape for bias in parts[1::2]], pooled
         ctx.save_for_backward(*parts[::2], *inputs)
         return y
 
@@ -182,4 +205,6 @@ class _MLP(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         depth = len(ctx.bias_shapes)
         weights, inputs = ctx.saved_tensors[:depth], ctx.saved_tensors[depth:]
-        return tuple(_backward(weights, ctx.bias_shapes, inputs, gradient, ctx.needs_input_grad))
+        wanted = [ctx.needs_input_grad[0], *ctx.needs_input_grad[2:]]
+        x, *parts = _backward(weights, ctx.bias_shapes, inputs, ctx.pooled, gradient, wanted)
+        return x, None, *parts

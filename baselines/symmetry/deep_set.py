@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import torch
 from torch import Tensor
 
+from baselines.mlp import mlp
 from baselines.networks import LAST_GAIN
-from baselines.symmetry.parts import apply, draw, mean
+from baselines.symmetry.parts import draw, layers_of
 from bench.random import Random
 
 
@@ -32,4 +32,5 @@ class DeepSet:
 
     def value(self, parameters: Mapping[str, Tensor], x: Tensor) -> Tensor:
         """Evaluate x [R, N, B, O + A] of all agents: [R, 1, B, 1]."""
-        return apply(parameters, "rho", mean(torch.relu(apply(parameters, "phi", x))))
+        phi, rho = (layers_of(parameters, name) for name in ("phi", "rho"))
+        return mlp([*phi, *rho], x, pooled=len(phi))

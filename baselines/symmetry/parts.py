@@ -12,6 +12,7 @@ from torch import Tensor
 from baselines.mlp import mlp
 from baselines.networks import RELU_GAIN, initial_layers
 from baselines.sharing.independent import stored_layers
+from bench.interfaces import Weights
 from bench.random import Random
 
 
@@ -23,11 +24,16 @@ def draw(
     return {f"{name}.{key}": value for key, value in layers.items()}
 
 
-def apply(parameters: Mapping[str, Tensor], name: str, x: Tensor) -> Tensor:
-    """Apply a network to all M things: [R, M, B, in] -> [R, M, B, out]."""
+def layers_of(parameters: Mapping[str, Tensor], name: str) -> Weights:
+    """Return a network's layers."""
     prefix = f"{name}."
     own = {k.removeprefix(prefix): v for k, v in parameters.items() if k.startswith(prefix)}
-    return mlp(stored_layers(own), x)
+    return stored_layers(own)
+
+
+def apply(parameters: Mapping[str, Tensor], name: str, x: Tensor) -> Tensor:
+    """Apply a network to all M things: [R, M, B, in] -> [R, M, B, out]."""
+    return mlp(layers_of(parameters, name), x)
 
 
 def mean(x: Tensor) -> Tensor:

@@ -69,6 +69,30 @@ def test_gradients_against_finite_differences(
     )
 
 
+@pytest.mark.parametrize("pooled", [1, 2])
+def test_a_pooled_layer_sees_the_mean_over_the_agents(pooled: int) -> None:
+    parts = layers([1, 1, 1])
+    x = torch.randn(R, N, B, SIZES[0], dtype=torch.float64, requires_grad=True)
+
+    def by_torch(x: Tensor, *parts: Tensor) -> Tensor:
+        h = x
+        for depth, (weight, bias) in enumerate(pairs(list(parts))):
+            h = h.mean(1, keepdim=True) if depth == pooled else h
+            h = h @ weight + bias
+            h = torch.relu(h) if depth < 2 else h
+        return h
+
+    y = mlp(pairs(parts), x, pooled)
+    assert torch.allclose(y, by_torch(x, *parts), rtol=1e-12, atol=1e-12)
+    gradient = torch.randn_like(y)
+    found = torch.autograd.grad(y, (x, *parts), gradient)
+    expected = torch.autograd.grad(by_torch(x, *parts), (x, *parts), gradient)
+    for own, other in zip(found, expected, strict=True):
+        assert torch.allclose(own, other, rtol=1e-10, atol=1e-12)
+    with torch.no_grad():
+        assert torch.equal(mlp(pairs(parts), x, pooled), y)
+
+
 def test_no_gradient_is_computed_that_nobody_asked_for() -> None:
     parts = [part.detach() for part in layers([1, 1, N])]
     x = torch.randn(R, N, B, SIZES[0], dtype=torch.float64, requires_grad=True)
