@@ -14,13 +14,14 @@ BESIDE = Path(__file__).resolve().parents[2] / "results"
 """Where sections that are of no grid have their data; without them the paper lacks the section."""
 SECTIONS = {
     "beyond": "tables/scaling.csv",
+    "tuning": "tables/tuning.csv",
     "speed": "speed.json",
     "methods": "methods.json",
     "hypernet": "tables/ablation.csv",
     "specialisation": "tables/final.csv",
 }
 """Folders there, each with a file that it has if it is built: the recipe and its ingredients, the
-performance benchmark, what the methods cost, the ablation of hypernetworks, and the game of
+search for settings, the performance benchmark, what the methods cost, the ablation of hypernetworks, and the game of
 specialisation."""
 SOURCE = Path(__file__).resolve().parents[2] / "paper" / "paper.typ"
 """The paper's source in this checkout."""

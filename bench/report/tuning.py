@@ -2,52 +2,66 @@
 
 from __future__ import annotations
 
+import json
 import math
 
+from bench.config import RunConfig
 from bench.report.aggregate import Row, counted
 from bench.report.formats import Table, Value
 
-EXPERIMENT = "tuning"
-TUNED = ("actor_lr", "critic_lr", "noise_end", "steps_per_update")
-"""What is tuned; the same for every method."""
+EXPERIMENTS = ("tuning", "tuning-recipe")
+"""Every method that is to be compared, and the recipe beyond the source's methods."""
 
 
-def chosen(table: list[Row]) -> dict[str, dict[str, Value]]:
-    """Return what each method's tuning chose, where it is complete.
+def chosen(table: list[Row], experiment: str = EXPERIMENTS[0]) -> dict[str, dict[str, Value]]:
+    """Return what each method's tuning chose, where it is complete: the values that were tried.
 
     Chosen is the setting with the highest mean score, the first of equals in the order of the grid.
     A method with a run missing or failed has no choice.
     """
     return {
-        method: {name: getattr(_best(tried).cell.config, name) for name in TUNED}
-        for method, tried in _by_method(table).items()
+        method: _values(_best(tried), tried)
+        for method, tried in _by_method(table, experiment).items()
         if all(len(row.cell.outcomes) == row.cell.expected for row in tried)
     }
 
 
 def tuning(table: list[Row]) -> Table:
     """Report every setting of every method that was tuned, and whether it is the one chosen."""
-    found = chosen(table)
     return [
         {
+            "experiment": experiment,
             "method": method,
+            "agents": row.cell.config.agents,
             "setting": row.cell.experiment.partition(".")[2],
-            **{name: getattr(row.cell.config, name) for name in TUNED},
+            "values": json.dumps(_values(row, tried)),
             **counted([row.cell]),
             "mean": row.mean,
-            "chosen": "yes" if method in found and row is _best(tried) else "",
+            "chosen": "yes" if found and row is _best(tried) else "",
         }
-        for method, tried in _by_method(table).items()
+        for experiment in EXPERIMENTS
+        for method, tried in _by_method(table, experiment).items()
+        for found in [method in chosen(table, experiment)]
         for row in tried
     ]
 
 
-def _by_method(table: list[Row]) -> dict[str, list[Row]]:
+def _by_method(table: list[Row], experiment: str) -> dict[str, list[Row]]:
     methods: dict[str, list[Row]] = {}
     for row in table:
-        if row.cell.experiment.partition(".")[0] == EXPERIMENT:
+        if row.cell.experiment.partition(".")[0] == experiment:
             methods.setdefault(row.cell.config.method, []).append(row)
     return methods
+
+
+def _values(row: Row, tried: list[Row]) -> dict[str, Value]:
+    """Return what of a row's configuration differs among the settings tried."""
+    own, *others = (r.cell.config.model_dump(exclude={"seed"}) for r in [row, *tried])
+    return {
+        name: own[name]
+        for name in RunConfig.model_fields
+        if name in own and any(other[name] != own[name] for other in others)
+    }
 
 
 def _best(tried: list[Row]) -> Row:

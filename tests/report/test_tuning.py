@@ -14,7 +14,7 @@ from bench.grid import expand, load_grid
 from bench.methods import load_methods, methods_file
 from bench.report.aggregate import rows
 from bench.report.load import load
-from bench.report.tuning import TUNED, chosen, tuning
+from bench.report.tuning import EXPERIMENTS, chosen, tuning
 
 CONFIG = Path(__file__).parents[2] / "config"
 GRIDS = [
@@ -40,12 +40,14 @@ def test_the_setting_with_the_highest_mean_is_chosen(tuned):
     scores = {}
     for outcome in results.outcomes.values():
         c = outcome.config
-        setting = c.actor_lr, c.critic_lr, c.noise_end, c.steps_per_update
+        setting = c.actor_lr, c.steps_per_update
         scores.setdefault((c.method, setting), []).append(outcome.score)
     means = {key: sum(found) / len(found) for key, found in scores.items()}
     for method, values in chosen(rows(results)).items():
         of_method = {setting: mean for (name, setting), mean in means.items() if name == method}
-        assert tuple(values.values()) == max(of_method, key=of_method.get)
+        assert set(values) == {"actor_lr", "steps_per_update"}, "what was tried, and nothing else"
+        best = max(of_method, key=of_method.get)
+        assert (values["actor_lr"], values["steps_per_update"]) == best
     marked = [(row["method"], row["mean"]) for row in tuning(rows(results)) if row["chosen"]]
     assert len(marked) == 2
     for method, mean in marked:
@@ -67,12 +69,12 @@ def test_tuning_seeds_are_no_grids_reporting_seeds():
 
 
 def test_every_method_of_the_comparison_is_tuned_with_the_same_budget():
-    runs = expand(load_grid(CONFIG / "tuning.yaml")).values()
+    every = expand(load_grid(CONFIG / "tuning.yaml"))
+    runs = [run for key, run in every.items() if key.partition(".")[0] == EXPERIMENTS[0]]
     compared = load_grid(CONFIG / "paper.yaml").experiments["methods"]
     tried: dict[str, set[tuple[object, ...]]] = {}
     for run in runs:
-        values = (getattr(run.config, name) for name in TUNED)
-        tried.setdefault(run.config.method, set()).add((*values, run.config.seed))
+        tried.setdefault(run.config.method, set()).add(run.config.digest)
     assert compared.tuned and set(compared.methods) <= set(tried)
     assert len({len(settings) for settings in tried.values()}) == 1
     assert len(runs) == sum(len(settings) for settings in tried.values()), "two settings are one"
@@ -80,10 +82,20 @@ def test_every_method_of_the_comparison_is_tuned_with_the_same_budget():
 
 def test_the_method_table_holds_what_the_committed_search_chose():
     root = CONFIG.parent / "results"
-    searched = (root / "tuning" / "runs").exists()
-    found = chosen(rows(load(CONFIG / "tuning.yaml", root))) if searched else {}
+    found = chosen(rows(load(CONFIG / "tuning.yaml", root)))
     for name, entry in load_methods().items():
         assert entry.tuned == found.get(name, {}), name
+
+
+def test_the_recipe_has_what_the_committed_search_chose():
+    table = rows(load(CONFIG / "tuning.yaml", CONFIG.parent / "results"))
+    ((method, values),) = chosen(table, "tuning-recipe").items()
+    beyond = load_grid(CONFIG / "beyond.yaml")
+    runs = [run for key, run in expand(beyond).items() if key.startswith("recipe/")]
+    assert runs
+    for run in runs:
+        assert run.config.method == method
+        assert {name: getattr(run.config, name) for name in values} == values
 
 
 def test_only_an_experiment_that_says_so_takes_tuned_values(tmp_path, monkeypatch):
