@@ -21,8 +21,8 @@ SECTIONS = {
     "specialisation": "tables/final.csv",
 }
 """Folders there, each with a file that it has if it is built: the recipe and its ingredients, the
-search for settings, the performance benchmark, what the methods cost, the ablation of hypernetworks, and the game of
-specialisation."""
+search for settings, the performance benchmark, what the methods cost, the ablation of
+hypernetworks, and the game of specialisation."""
 SOURCE = Path(__file__).resolve().parents[2] / "paper" / "paper.typ"
 """The paper's source in this checkout."""
 FIGURES = ("figure4", "methods")

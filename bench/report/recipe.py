@@ -161,7 +161,10 @@ def _other_scheme(method: str, than: str) -> str:
 def _compare(
     recipe: Recipe, own: Mapping[int, Row], kind: Kind, what: str, row: Row, than: Row
 ) -> Comparison:
-    """Compare two rows; what is removed is in the one that it is compared with."""
+    """Compare two rows; what is removed is in the one that it is compared with.
+
+    Where runs have diverged there is no verdict on those that have not.
+    """
     having, lacking = (than, row) if kind == "removed" else (row, than)
     effect = probability = verdict = None
     whole = own[row.cell.config.agents].score if row.cell.config.agents in own else None
@@ -170,7 +173,8 @@ def _compare(
         scores = [having.cell.scores], [lacking.cell.scores]
         effect = stats.difference(*scores)
         probability = stats.probability_of_improvement(*scores)
-        verdict = judge(effect, line)
+        if not any(side.cell.count("diverged") for side in (row, than)):
+            verdict = judge(effect, line)
     return Comparison(kind, what, row, than, effect, probability, line, verdict)
 
 
@@ -213,7 +217,7 @@ def scaling(found: Lines) -> Table:
     """Report scores against the number of agents, and whether the recipe's reach their targets.
 
     Those of the recipe in another world or with more episodes have targets too.  `share` is of the
-    oracle's score.  `verdict` is `reached` or `missed`, by the IQM itself.
+    oracle's score.  `verdict` is `reached` or `missed`, by the IQM itself, where no run diverged.
     """
     entries: Table = []
     recipes = {_anywhere(row.cell.config) for row in found.own.values()}
@@ -223,7 +227,7 @@ def scaling(found: Lines) -> Table:
             same = _anywhere(row.cell.config) in recipes
             target = found.recipe.targets.get(agents) if same else None
             verdict = None
-            if target is not None and share is not None:
+            if target is not None and share is not None and not row.cell.count("diverged"):
                 verdict = "reached" if share.point >= target else "missed"
             entries.append(
                 {

@@ -15,8 +15,8 @@ from PIL import Image
 from bench.errors import RequestError
 from bench.grid import load_grid
 from bench.report import draw_recipe, figures, leaderboard, tables
-from bench.report.aggregate import rows
-from bench.report.load import Results, load
+from bench.report.aggregate import Row, rows
+from bench.report.load import Problem, Results, load
 from bench.report.recipe import NAME, comparisons, example, judge, lines, transferred
 from bench.report.recipe import tables as recipe_tables
 from bench.stats import Estimate
@@ -152,6 +152,22 @@ def test_targets_are_reached_by_shares_of_the_oracle(whole) -> None:
         assert float(row["share"]) == pytest.approx(share, rel=1e-4)
         assert float(row["target"]) == RECIPE.targets[int(row["agents"])]
         assert row["verdict"] == ("reached" if share >= float(row["target"]) else "missed")
+
+
+def test_survivors_of_divergence_get_no_verdict(whole) -> None:
+    table = rows(whole[0])
+    lost = Problem("recipe/deep-set-maddpg/group-goal-hindsight/n4/seed9", "diverged", "a NaN")
+
+    def broken(row: Row) -> Row:
+        if row.cell.experiment != "recipe" or row.cell.config.agents != RECIPE.ablated:
+            return row
+        return dataclasses.replace(row, cell=dataclasses.replace(row.cell, problems=(lost,)))
+
+    found = recipe_tables(whole[0].grid, [broken(row) for row in table])
+    judged = {r["agents"]: r["verdict"] for r in found["scaling.csv"] if r["name"] == NAME}
+    assert [N for N, verdict in judged.items() if verdict is None] == [RECIPE.ablated]
+    removed = [r for r in found["comparisons.csv"] if r["kind"] == "removed"]
+    assert removed and all(r["effect"] is not None and r["verdict"] is None for r in removed)
 
 
 def test_other_team_sizes_are_reported_with_their_own_oracle(whole) -> None:
