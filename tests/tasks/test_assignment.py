@@ -11,7 +11,15 @@ from scipy.optimize import linear_sum_assignment
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
-from bench.tasks.assignment import ENUMERATED, all_matched, bottleneck, least_total, matching_size
+from bench.tasks.assignment import (
+    ENUMERATED,
+    _augment,
+    _matched,
+    all_matched,
+    bottleneck,
+    least_total,
+    matching_size,
+)
 
 SIZES = [1, 2, 4, ENUMERATED, ENUMERATED + 1, 9]
 
@@ -22,8 +30,11 @@ def test_matching_size_equals_scipy(agents: int, density: float) -> None:
     rng = np.random.default_rng(agents)
     covers = rng.random((60, agents, agents)) < density
     expected = [int((maximum_bipartite_matching(csr_matrix(graph)) >= 0).sum()) for graph in covers]
-    found = matching_size(torch.from_numpy(covers).view(5, 12, agents, agents))
-    assert found.flatten().tolist() == expected
+    given = torch.from_numpy(covers)
+    assert matching_size(given.view(5, 12, agents, agents)).flatten().tolist() == expected
+    for way in (_augment, _matched):  # on an accelerator, and on a CPU, of any number of agents
+        assert way(given).tolist() == expected
+        assert way(given[:0]).tolist() == []
 
 
 @pytest.mark.parametrize("agents", SIZES)
