@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,7 +25,13 @@ METHOD_LINES = [
     (style.SKY, (0, (1, 1))),
     (style.BLACK, (0, (8, 2))),
 ]
-"""Colour and dashes of each method in a profile; beyond seven they repeat."""
+"""Colour and dashes of the first seven lines of a figure."""
+
+
+def line_look(place: int) -> tuple[str, Any]:
+    """Return colour and dashes of a line, by its place: no two of the first 49 share both."""
+    count = len(METHOD_LINES)
+    return METHOD_LINES[place % count][0], METHOD_LINES[(place + place // count) % count][1]
 
 
 def final_scores(table: list[Row]) -> Figure:
@@ -127,7 +133,7 @@ def profiles(standings: Overall) -> Figure:
     ax = figure.subplots()
     thresholds = np.linspace(0, 1, 101)
     for place, standing in enumerate(standings.standings):
-        colour, dashes = METHOD_LINES[place % len(METHOD_LINES)]
+        colour, dashes = line_look(place)
         share = stats.performance_profile(standing.strata, thresholds)
         runs = f"{standing.runs}/{standing.expected} runs: {standing.left_out}"
         short = standing.left_out or standing.runs != standing.expected

@@ -9,7 +9,7 @@ import numpy as np
 from bench import stats
 from bench.report import style
 from bench.report.aggregate import Cell
-from bench.report.draw_methods import METHOD_LINES, strip
+from bench.report.draw_methods import line_look, strip
 from bench.report.recipe import Comparison, Lines, sizes_of, transferred
 from bench.stats import Array
 
@@ -74,7 +74,7 @@ def _scale(ax: Axes, found: Lines) -> None:
 
 def _line(ax: Axes, place: int, name: str, points: dict[int, Array], shift: float) -> None:
     """Draw runs, IQM and interval by number of agents; a line without runs is in the legend."""
-    colour, dashes = METHOD_LINES[place % len(METHOD_LINES)]
+    colour, dashes = line_look(place)
     there = {N + shift: runs for N, runs in points.items() if len(runs)}
     scores = {at: stats.estimate([runs]) for at, runs in there.items()}
     ax.plot(
@@ -82,7 +82,7 @@ def _line(ax: Axes, place: int, name: str, points: dict[int, Array], shift: floa
         [score.point for score in scores.values()],
         color=colour,
         ls=dashes,
-        marker=MARKERS[place % len(MARKERS)],
+        marker=MARKERS[(place + place // len(MARKERS)) % len(MARKERS)],
         ms=4.5,
         mfc="white",
         zorder=4 - place / 10,

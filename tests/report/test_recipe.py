@@ -207,6 +207,9 @@ def test_the_figures_show_every_run_and_mark_what_is_decisive(whole) -> None:
     (ax,), labels = drawn.axes, legend(drawn)
     assert labels[:4] == ["scripted oracle", "random actions", "target of the recipe", NAME]
     assert set(RECIPE.beside) < set(labels) and not any("no runs" in label for label in labels)
+    named = [line for line in ax.lines if line.get_label() in labels[3:]]
+    looks = {(line.get_color(), str(line._dash_pattern), line.get_marker()) for line in named}
+    assert len(looks) == len(named) == len(labels) - 3
     ends = [found.own[N].reference.oracle for N in found.own]
     (oracle,) = (line for line in ax.lines if line.get_label() == "scripted oracle")
     assert oracle.get_ydata().tolist() == ends, "not of another world"
