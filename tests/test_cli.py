@@ -9,10 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from small import FAST
 
 from bench import registry
 from bench.cli import COMMANDS, main
+from bench.methods import load_methods, methods_file
 
 MISTAKES: list[tuple[list[str], int, str]] = [
     (["train", "--agents", "0"], 2, "greater than 0"),
@@ -107,8 +109,6 @@ def test_methods_and_tasks_are_listed(capsys: pytest.CaptureFixture[str]) -> Non
     assert main(["methods", "--agents=2", "--hidden=[128, 128]", "--json"]) == 0
     wide = {row["method"]: row for row in json.loads(capsys.readouterr().out)}
     assert wide["iql"]["trained_parameters"] > 2 * rows["iql"]["trained_parameters"]
-    assert main(["methods", "--growth"]) == 0
-    assert "hyper-maddpg" in capsys.readouterr().out
     assert main(["tasks", "--agents=2", "--json"]) == 0
     tasks = {row["task"]: row for row in json.loads(capsys.readouterr().out)}
     assert set(tasks) == set(registry.TASKS)
@@ -117,6 +117,23 @@ def test_methods_and_tasks_are_listed(capsys: pytest.CaptureFixture[str]) -> Non
     assert tasks["specialisation"]["one_stochastic_policy"] == "0.75"
     assert main(["tasks"]) == 0
     assert "coop-nav" in capsys.readouterr().out
+
+
+def test_the_growth_of_costs_is_listed(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = yaml.safe_load(methods_file().read_text())
+    few = tmp_path / "methods.yaml"
+    few.write_text(yaml.safe_dump({name: table[name] for name in ("ps-maddpg", "hyper-maddpg")}))
+    monkeypatch.setenv("HYPERCOOP_METHODS", str(few))
+    load_methods.cache_clear()
+    try:
+        assert main(["methods", "--growth", "--json"]) == 0
+    finally:
+        load_methods.cache_clear()
+    found = json.loads(capsys.readouterr().out)
+    assert {row["method"] for row in found} == {"ps-maddpg", "hyper-maddpg"}
+    assert {row["axis"] for row in found} == {"agents", "width"}
 
 
 def imports_torch(*arguments: str) -> bool:
