@@ -56,7 +56,8 @@ def beyond(folder: Path = ROOT / "results" / "beyond") -> str:
     removed = [row for row in read(folder, "comparisons") if row["kind"] == "removed"]
     named = [row["what"] for row in removed if row["verdict"] == "decisive"]
     judged = sum(row["verdict"] != "" for row in removed)
-    found = f"Decisive, of {judged} ingredients judged: {', '.join(named) or 'none'}.\n"
+    so_far = f"ingredients judged so far: {judged} of {len(removed)}"
+    found = f"Decisive: {', '.join(named) or 'none'} ({so_far}).\n"
     pictures = "".join(
         f"\n![{text}](results/beyond/figures/{name})\n"
         for name, text in PICTURES.items()
@@ -111,7 +112,7 @@ def test_a_recipe_without_runs_says_so(tmp_path: Path) -> None:
     (tables / "comparisons.csv").write_text("kind,what,verdict\nremoved,noise,\n")
     text = beyond(tmp_path)
     assert "| 2 | 5/10 | 20.4 | 19.5 [19.0, 20.1] | 96% | 95% | reached |\n" in text
-    assert "| 4 | 0/10 | 18.0 | – | – | 90% | no runs yet |\n\nDecisive, of 0" in text
+    assert "| 4 | 0/10 | 18.0 | – | – | 90% | no runs yet |\n\nDecisive: none (" in text
     assert text.endswith("none.\n")
 
 

@@ -43,10 +43,10 @@ def _order(distance: Tensor) -> Tensor:
     count = distance.shape[-2]
     number = torch.arange(count, device=distance.device).unsqueeze(-1)
     # Non-negative floats order as the integers of the same bits do.
-    keys = distance.detach().float().view(torch.int32).long() * 256 + number
+    keys = distance.detach().float().view(torch.int32).long() * (1 << 16) + number
     for turn in range(count):
         first, second = keys[..., turn % 2 : -1 : 2, :], keys[..., turn % 2 + 1 :: 2, :]
         nearer = torch.minimum(first, second)
         torch.maximum(first, second, out=second)
         first.copy_(nearer)
-    return keys.bitwise_and_(255)
+    return keys.bitwise_and_((1 << 16) - 1)
