@@ -112,8 +112,8 @@ def test_a_recipe_without_runs_says_so(tmp_path: Path) -> None:
     (tables / "comparisons.csv").write_text("kind,what,verdict\nremoved,noise,\n")
     text = beyond(tmp_path)
     assert "| 2 | 5/10 | 20.4 | 19.5 [19.0, 20.1] | 96% | 95% | reached |\n" in text
-    assert "| 4 | 0/10 | 18.0 | – | – | 90% | no runs yet |\n\nDecisive: none (" in text
-    assert text.endswith("none.\n")
+    assert "| 4 | 0/10 | 18.0 | – | – | 90% | no runs yet |" in text
+    assert text.endswith("\n\nDecisive: none (ingredients judged so far: 0 of 1).\n")
 
 
 if __name__ == "__main__":
