@@ -52,14 +52,17 @@ def methods_file() -> Path:
     return Path(os.environ.get("HYPERCOOP_METHODS", own))
 
 
-@functools.cache
 def load_methods(path: Path | None = None) -> Mapping[str, MethodEntry]:
-    """Read the method table.
+    """Read the method table, a file once.
 
     Raises:
         RequestError: if the table is missing or an entry is wrong.
     """
-    path = path or methods_file()
+    return _read(path or methods_file())
+
+
+@functools.cache
+def _read(path: Path) -> Mapping[str, MethodEntry]:
     table = read_yaml(path)
     if not isinstance(table, dict):
         raise RequestError(f"{path}: must map method names to entries")

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bench.config import RunConfig
 from bench.errors import RequestError
-from bench.methods import load_methods
+from bench.methods import load_methods, methods_file
 from bench.report.formats import Table, Value
 from bench.stats import Array
 
@@ -63,13 +64,18 @@ class Sweep:
         return np.log(np.array(along, float)), np.log(np.array(up, float))
 
 
-@functools.cache
 def sweeps() -> tuple[Sweep, ...]:
     """Count every named method that trains and can serve every team, along both axes."""
+    return _count(methods_file())
+
+
+@functools.cache
+def _count(path: Path) -> tuple[Sweep, ...]:
+    """Count the methods of a table, which is the one in force, once."""
     from bench.costs import costs
 
     found = []
-    for method in load_methods():
+    for method in load_methods(path):
         at: dict[str, list[dict[str, int]]] = {}
         try:
             at["agents"] = [costs(method, N, [WIDTH_AT] * 2) for N in AGENTS]

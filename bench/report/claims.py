@@ -10,6 +10,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
@@ -80,14 +81,18 @@ class Rules(Strict):
     claims: dict[Label, Claim]
 
 
-@functools.cache
 def load_rules() -> Rules:
-    """Read the claims and their tests.
+    """Read the claims and their tests, a file once.
 
     Raises:
         RequestError: if the file is missing or wrong.
     """
-    return validate(Rules, read_yaml(claims_file()), str(claims_file()))
+    return _read(claims_file())
+
+
+@functools.cache
+def _read(path: Path) -> Rules:
+    return validate(Rules, read_yaml(path), str(path))
 
 
 @dataclass(frozen=True)

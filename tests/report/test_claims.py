@@ -256,9 +256,5 @@ def test_a_wrong_claim_is_refused_in_one_line(
     path.write_text(text.replace("    test: learns\n", "    test: learns\n    than: maddpg\n"))
     monkeypatch.setenv("HYPERCOOP_CLAIMS", str(path))
     assert report.claims_file() == path
-    load_rules.cache_clear()
-    try:
-        with pytest.raises(RequestError, match=r"prioritized-learns.*fewer and sooner"):
-            load_rules()
-    finally:
-        load_rules.cache_clear()
+    with pytest.raises(RequestError, match=r"prioritized-learns.*fewer and sooner"):
+        load_rules()

@@ -104,17 +104,14 @@ def test_only_an_experiment_that_says_so_takes_tuned_values(tmp_path, monkeypatc
     path = tmp_path / "methods.yaml"
     path.write_text(yaml.safe_dump(table))
     monkeypatch.setenv("HYPERCOOP_METHODS", str(path))
-    load_methods.cache_clear()
-    try:
-        asked = {"method": "iql"}
-        assert resolve(asked).actor_lr == 3e-3
-        assert resolve(asked, tuned=True).actor_lr == 0.5
-        assert resolve(asked, tuned=True).noise_end == resolve(asked).noise_end
-        assert resolve(asked, {"actor_lr": 0.25}, tuned=True).actor_lr == 0.25
-        table["iql"]["tuned"] = {"rate": 0.5}
-        path.write_text(yaml.safe_dump(table))
-        load_methods.cache_clear()
-        with pytest.raises(RequestError, match="unknown key 'rate'"):
-            resolve(asked, tuned=True)
-    finally:
-        load_methods.cache_clear()
+    asked = {"method": "iql"}
+    assert resolve(asked).actor_lr == 3e-3
+    assert resolve(asked, tuned=True).actor_lr == 0.5
+    assert resolve(asked, tuned=True).noise_end == resolve(asked).noise_end
+    assert resolve(asked, {"actor_lr": 0.25}, tuned=True).actor_lr == 0.25
+    table["iql"]["tuned"] = {"rate": 0.5}
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text(yaml.safe_dump(table))
+    monkeypatch.setenv("HYPERCOOP_METHODS", str(wrong))
+    with pytest.raises(RequestError, match="unknown key 'rate'"):
+        resolve(asked, tuned=True)
