@@ -268,10 +268,7 @@ class Fleet(Team):
         raise AssertionError
 
     def _count_flops(self, device: torch.device, work: Callable[[Algorithm, Batch], object]) -> int:
-        features = (
-            self.spec.features if self.spec.features is None else self.spec.features.to(device)
-        )
-        spec = replace(self.spec, replicas=1, device=device, features=features)
+        spec = replace(self.spec, replicas=1, device=device)
         B, N = self.config.batch, spec.agents
         observation = torch.zeros(1, B, N, spec.observation_size, device=device)
         batch = Batch(

@@ -132,7 +132,8 @@ class Spec:
     device: torch.device
     features: Tensor | None = None
     """[N, F] what the task says of its agents' roles, the same in every episode; None if nothing.
-    It comes from the task's attribute `features`, if it has one."""
+    It comes from the task's attribute `features`, if it has one, and lies on the CPU, where it can
+    be looked at, whatever the run's device."""
     updates: int = 1
     """How many updates training has."""
     entities: Sequence[tuple[int, int]] | None = None

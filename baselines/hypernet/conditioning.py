@@ -68,7 +68,7 @@ class Given:
     """Constant rows: the agents' one-hot IDs, or features of their roles.
 
     Args:
-        rows: [N, E].
+        rows: [N, E], on any device.
     """
 
     def __init__(self, rows: Tensor) -> None:
@@ -81,7 +81,8 @@ class Given:
 
     def embed(self, parameters: Mapping[str, Tensor], like: Tensor) -> Tensor:
         """Return the rows for every replica."""
-        return self._rows.to(like).expand(len(like), -1, -1)
+        self._rows = self._rows.to(like)  # a copy the first time, if they are to lie elsewhere
+        return self._rows.expand(len(like), -1, -1)
 
 
 def make_conditioning(
@@ -93,7 +94,7 @@ def make_conditioning(
         name: learned, orthogonal, one-hot or features.
         agents: N.
         width: E of a learned embedding.
-        features: [N, F] what the task says of the agents' roles, if it does.
+        features: [N, F] what the task says of the agents' roles, if it does; on the CPU.
 
     Raises:
         RequestError: if the task gives no features, or none that fit.

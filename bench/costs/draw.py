@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bench.costs import growth
 from bench.report import style
-from bench.report.draw_methods import METHOD_LINES
+from bench.report.draw_methods import line_look
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,8 +23,6 @@ METHODS = (
     *("hyper-maddpg-chunked", "hyper-maddpg-low-rank", "hyper-maddpg-sparse"),
 )
 """A method of every kind; the others' counts lie on or between these, and are in the table."""
-MARKERS = ("", "o", "s", "^")
-"""Added to colour and dashes where those come round again."""
 RAISED = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 
 
@@ -41,15 +39,12 @@ def costs() -> Figure:
             for sweep in sweeps:
                 if sweep.axis != axis:
                     continue
-                place = methods.index(sweep.method)
-                colour, dashes = METHOD_LINES[place % len(METHOD_LINES)]
+                colour, dashes = line_look(methods.index(sweep.method))
                 ax.plot(
                     values,
                     sweep.counts[name],
                     color=colour,
                     linestyle=dashes,
-                    marker=MARKERS[place // len(METHOD_LINES) % len(MARKERS)],
-                    markersize=3,
                     label=sweep.method,
                 )
             ax.set_xscale("log", base=2)

@@ -22,7 +22,7 @@ def chosen(table: list[Row], experiment: str = EXPERIMENTS[0]) -> dict[str, dict
     return {
         method: _values(_best(tried), tried)
         for method, tried in _by_method(table, experiment).items()
-        if all(len(row.cell.outcomes) == row.cell.expected for row in tried)
+        if _complete(tried)
     }
 
 
@@ -37,11 +37,10 @@ def tuning(table: list[Row]) -> Table:
             "values": json.dumps(_values(row, tried)),
             **counted([row.cell]),
             "mean": row.mean,
-            "chosen": "yes" if found and row is _best(tried) else "",
+            "chosen": "yes" if _complete(tried) and row is _best(tried) else "",
         }
         for experiment in EXPERIMENTS
         for method, tried in _by_method(table, experiment).items()
-        for found in [method in chosen(table, experiment)]
         for row in tried
     ]
 
@@ -62,6 +61,10 @@ def _values(row: Row, tried: list[Row]) -> dict[str, Value]:
         for name in RunConfig.model_fields
         if name in own and any(other[name] != own[name] for other in others)
     }
+
+
+def _complete(tried: list[Row]) -> bool:
+    return all(len(row.cell.outcomes) == row.cell.expected for row in tried)
 
 
 def _best(tried: list[Row]) -> Row:

@@ -6,6 +6,7 @@ import csv
 import itertools
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -81,7 +82,15 @@ def test_generated_heads_are_as_many_numbers_to_act_and_not_to_train(agents: int
     assert hyper["trained_parameters"] - stored["trained_parameters"] == more > 0
 
 
-def test_counts_without_numbers_are_those_of_a_run() -> None:
+def test_counts_without_numbers_are_those_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And no method of ours needs any, which would take minutes at N = 64."""
+    count, counted_on = Fleet._count_flops, set()
+
+    def noted(fleet: Fleet, device: torch.device, work: Any) -> int:
+        counted_on.add(device.type)
+        return count(fleet, device, work)
+
+    monkeypatch.setattr(Fleet, "_count_flops", noted)
     trained = [name for name, entry in load_methods().items() if entry.scheme]
     for method in ["oracle", "random", *trained]:
         sizes = {"sampler": "uniform", "hidden": [H, H], "buffer": 1}
@@ -90,6 +99,7 @@ def test_counts_without_numbers_are_those_of_a_run() -> None:
         fleet = Fleet([config], torch.device("cpu"))
         assert fleet.cost().model_dump().items() <= counted.items()
         assert fleet.flops_per_action() == counted["flops_per_action"]
+    assert counted_on == {"meta"}
 
 
 def test_a_slope_is_the_degree_and_an_exponential_has_none() -> None:
