@@ -64,6 +64,7 @@ CASES: dict[str, dict[str, Any]] = {
         "reward": "mpe-dense",
     },
     "targets/fixed": {"task_options": {"targets": "fixed"}},
+    "end/success": {"task_options": {"end": "success"}},
     **{
         f"deep-set-maddpg/{sampler}": {"method": "deep-set-maddpg", "sampler": sampler}
         for sampler in ["hindsight", "hindsight-prioritized", "self-imitation"]

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from small import TINY, tiny
+from torch import Tensor
 
 from bench import checkpoint, records
 from bench.checkpoint import Checkpoint
@@ -21,6 +22,7 @@ from bench.evaluate import evaluate
 from bench.fleet import Fleet
 from bench.outcome import Outcome
 from bench.random import Random
+from bench.replay.prioritized import Prioritized
 from bench.train import Run, train
 
 METHODS = [
@@ -244,6 +246,20 @@ def test_exploration_falls_linearly_to_its_end() -> None:
         going._group = group
         seen.append(going._noise())
     assert seen == pytest.approx([1.0, 1 - 0.8 / 3, 1 - 1.6 / 3, 0.2, 0.2, 0.2, 0.2])
+
+
+def test_a_sampler_hears_how_far_training_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that prioritized replay's beta rises linearly over all updates, to 1."""
+    heard, sample = [], Prioritized.sample
+
+    def noted(self: Prioritized, random: Random, progress: float) -> tuple[Tensor, Tensor]:
+        heard.append(progress)
+        return sample(self, random, progress)
+
+    monkeypatch.setattr(Prioritized, "sample", noted)
+    run(tiny(sampler="prioritized"))
+    updates = 60 * 30 // 20
+    assert heard == pytest.approx([update / updates for update in range(updates)])
 
 
 def test_evaluation_changes_nothing_and_uses_episodes_of_its_own() -> None:

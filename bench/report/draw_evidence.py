@@ -15,6 +15,7 @@ from bench.report.draw_curves import CURVE_MARKERS, SAMPLER_DASHES
 from bench.report.mechanism import courses
 from bench.report.sensitivity import Change
 from bench.report.teams import learned
+from bench.stats import Array
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -78,10 +79,10 @@ def enrichment(found: Contrasts) -> Figure:
             some = np.isfinite(ratio).any(axis=0)
             if some.any():
                 dashes, marker = SAMPLER_DASHES[sampler], CURVE_MARKERS[letter]
-                ax.plot(episodes, ratio.T, dashes, color=colour, lw=0.4, alpha=0.5)
+                ax.plot(episodes, _above_zero(ratio.T), dashes, color=colour, lw=0.4, alpha=0.5)
                 ax.plot(
                     episodes[some],
-                    np.nanmedian(ratio[:, some], axis=0),
+                    _above_zero(np.nanmedian(ratio[:, some], axis=0)),
                     dashes,
                     color=colour,
                     marker=marker,
@@ -98,6 +99,11 @@ def enrichment(found: Contrasts) -> Figure:
     _legend(figure, axes)
     _notice(figure, (panel[letter] for panel in found.values() for letter in "AB"))
     return figure
+
+
+def _above_zero(ratio: Array) -> Array:
+    """Leave a gap at 0, which a logarithmic axis has no place for."""
+    return np.where(ratio > 0, ratio, np.nan)
 
 
 def _legend(figure: Figure, axes: list[Axes]) -> None:

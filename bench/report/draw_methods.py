@@ -46,7 +46,7 @@ def final_scores(table: list[Row]) -> Figure:
     named = [pair for contestants in found.values() for pair in contestants.items()]
     run = dict.fromkeys(name for name, row in named if row.cell.outcomes)
     names = list(run or dict.fromkeys(name for name, _ in named))
-    figure = style.new_figure(style.TEXT_WIDTH, 0.8 + len(kinds) * (0.45 + 0.16 * len(names)))
+    figure = style.new_figure(style.TEXT_WIDTH, 0.8 + len(kinds) * (0.53 + 0.16 * len(names)))
     axes = figure.subplots(len(kinds), len(columns), squeeze=False, sharex=True, sharey=True)
     for ax in axes.flat:
         ax.set_axis_off()
@@ -101,7 +101,7 @@ def _final_panel(ax: Axes, setting: Setting, contestants: dict[str, Row], names:
         strip(ax, names.index(name), row.cell.scores, row.score, row.cell)
     style.oracle_line(ax, next(iter(contestants.values())).reference.oracle, across=False)
     ax.set_yticks(range(len(names)), names)
-    ax.set_ylim(len(names) - 0.4, -0.6)
+    ax.set_ylim(len(names) + 0.1, -0.6)  # below the last row is the oracle's label
     ax.tick_params(labelbottom=True)
 
 

@@ -144,6 +144,7 @@ def _grid_numbers(results: Results, example: Row) -> dict[str, str | int | float
         "radius": options["radius"],
         "horizon": horizon,
         "targets": options["targets"],
+        "end": options["end"],
         "episodes": c.episodes,
         "env-steps": c.episodes * horizon,
         "updates": c.episodes * horizon // c.steps_per_update,
@@ -170,6 +171,7 @@ def _grid_numbers(results: Results, example: Row) -> dict[str, str | int | float
         "min-seeds": stats.MIN_SEEDS,
         "learned-share": load_rules().thresholds.learned,
         "lazy-share": load_rules().thresholds.lazy,
+        "replans-least": load_rules().thresholds.replans,
         "floor-share": load_rules().thresholds.nothing,
         "cover-probability": float(f"{cover_probability(options['radius']):.6g}"),
     }

@@ -46,7 +46,8 @@ class CoopNav:
     A state [..., S] holds positions, velocities and targets, each N points of the plane: S = 6 N.
     Agent i observes [v_i, x_i, targets - x_i, other agents' x - x_i]: O = 4 + 2 N + 2 (N - 1).
     A target is covered by an agent within `radius` of it; a step succeeds when all targets are
-    covered one-to-one.  Episodes last `horizon` steps and never terminate early.
+    covered one-to-one.  Episodes last `horizon` steps.  Where success ends them, the team stays as
+    it is from then on, so that the number of successful steps says how early it succeeded.
 
     Args:
         agents: N.
@@ -74,7 +75,7 @@ class CoopNav:
         self.radii: Tensor | None = None
         """[R] what covers take for the radius, where it is not the same for all replicas."""
         self.horizon, self.targets = options.horizon, options.targets
-        self.collisions, self.start = options.collisions, options.start
+        self.collisions, self.start, self.end = options.collisions, options.start, options.end
         self._reward = reward
         self.state_size = 6 * agents
         self.observation_size = 4 + 2 * agents + 2 * (agents - 1)
@@ -133,6 +134,11 @@ class CoopNav:
 
     def step(self, state: Tensor, action: Tensor) -> Tensor:
         """Advance one step; see the class for the dynamics."""
+        moved = self._moved(state, action)
+        ended = self.terminated(state)
+        return moved if ended is None else torch.where(ended.unsqueeze(-1), state, moved)
+
+    def _moved(self, state: Tensor, action: Tensor) -> Tensor:
         move = action @ self._moves(action.dtype, action.device) if self.discrete else action
         x, v = self.positions(state), self.velocities(state)
         if self.dynamics == "first-order":
@@ -184,11 +190,17 @@ class CoopNav:
         return torch.cat(rows, 1).T.contiguous().to(device)
 
     def reward(self, state: Tensor, next_state: Tensor) -> Tensor:
-        """Reward every agent for a transition: [..., N]."""
-        return self._reward(self, state, next_state)
+        """Reward every agent for a transition: [..., N]; none after the end."""
+        reward, ended = self._reward(self, state, next_state), self.terminated(state)
+        return reward if ended is None else reward.masked_fill(ended.unsqueeze(-1), 0.0)
 
-    def terminated(self, state: Tensor) -> None:
-        """Return None: success does not end an episode, and the horizon is a time limit."""
+    def terminated(self, state: Tensor) -> Tensor | None:
+        """Return [...] bool, true from the first success on, if that ends an episode; else None."""
+        return self._succeeds(self.distances(state)) if self.end == "success" else None
+
+    def _succeeds(self, distances: Tensor) -> Tensor:
+        """Whether all targets are covered at distances [..., N, N], whatever a curriculum says."""
+        return matching_size(distances <= self.radius) == self.agents
 
     # -- goals -------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from bench.validation import Positive, Rate, Strict
 class CoopNavOptions(Strict):
     """Task options of coop-nav; see :class:`bench.tasks.coop_nav.CoopNav`."""
 
-    added_later: ClassVar[frozenset[str]] = frozenset({"start"})
+    added_later: ClassVar[frozenset[str]] = frozenset({"start", "end"})
     """Options that came after the first records: at their defaults they are left out of the
     configuration, so that old records stay good."""
 
@@ -29,6 +29,9 @@ class CoopNavOptions(Strict):
     """Agents push each other, as in mpe2 (mpe dynamics only)."""
     start: Literal["uniform", "centre"] = "uniform"
     """Agents start anywhere in the square (`uniform`) or within 0.1 of its middle (`centre`)."""
+    end: Literal["time", "success"] = "time"
+    """`time`: an episode goes on to its horizon, whose values bootstrap.  `success`: the first
+    successful step ends it: no future follows, nothing moves, and nothing is paid any more."""
 
     def moves(self, agents: int) -> int:
         """Return how many moves an agent has that acts by moves."""

@@ -36,7 +36,8 @@ def test_agents_with_the_same_embedding_have_the_same_policy(generator: str) -> 
     """But for those of two groups, which differ in their generators."""
     scheme = Hypernet(SIZES, N, target="all", **GENERATORS[generator])
     values = stepped(scheme)
-    assert not all(torch.equal(w[:, 0], w[:, 1]) for w, _ in scheme.weights(values))
+    apart = mlp(scheme.weights(values), same_input())
+    assert (apart[:, 1:] - apart[:, :1]).abs().amax((2, 3)).gt(1e-6).all()
     for name in values:
         if name.endswith(".e"):
             values[name] = values[name][:, :1].expand(-1, N, -1)
@@ -181,8 +182,9 @@ def test_generated_layers_start_at_the_scale_of_plain_ones(
         sizes, agents, target="all", conditioning=conditioning, hidden=hidden, rho=rho
     )
     values = scheme.init(Random.from_seeds(range(20)))
-    weight = scheme.weights(values)[0][0]
+    (weight, _), (last, _) = scheme.weights(values)
     assert math.isclose(float(weight.std()), math.sqrt(2 / 40), rel_tol=0.08)
+    assert math.isclose(float(last.std()), 0.1 / math.sqrt(50), rel_tol=0.08), "small: a tenth"
     between = (weight - weight.mean(1, keepdim=True)).square().sum(1) / (agents - 1)
     shared = float(between.mean()) / (2 / 40)
     if hidden == 0:  # codes are independent, so all that is generated differs between agents

@@ -76,6 +76,34 @@ def test_first_order_moves_by_a_tenth_and_stops_at_the_walls() -> None:
     torch.testing.assert_close(after, torch.tensor([[[1.0, -0.05, 0.0, 0.0, 0.3, 0.3]]]))
 
 
+def test_success_ends_an_episode_if_asked_and_nothing_comes_after() -> None:
+    """Until the first success, which is paid, all is as without; then nothing moves or pays."""
+    options = {"dynamics": "first-order", "radius": 0.8}
+    task, endless = make(2, **options, end="success"), make(2, **options)
+    assert endless.terminated(start(endless, 1)) is None
+    states, rewards = [start(task, 400)], []
+    actions = torch.rand(30, 1, 400, 2, 2, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    for action in actions:
+        states.append(task.step(states[-1], action))
+        rewards.append(task.reward(states[-2], states[-1]))
+    free = [states[0]]
+    for action in actions:
+        free.append(endless.step(free[-1], action))
+    success = torch.stack([task.metrics(state)["successful_steps"] > 0 for state in free])[:, 0]
+    first = torch.where(success.any(0), success.float().argmax(0), 31)
+    assert {0, 1, 31} < set(first.tolist()), "at once, later, and never"
+    assert success[30][first < 30].logical_not().any(), "agents wander off again, where they may"
+    for step in range(31):
+        ended = task.terminated(states[step])
+        assert ended is not None and torch.equal(ended[0], first <= step)
+        frozen = torch.stack(free)[first.clamp(max=step), 0, torch.arange(400)]
+        assert torch.equal(states[step][0], frozen)
+    paid = torch.stack(rewards)[:, 0]
+    assert torch.equal(
+        paid, (torch.arange(1, 31)[:, None] == first).float()[:, :, None].expand_as(paid)
+    )
+
+
 def test_discrete_moves_are_unit_forces() -> None:
     continuous = make(5, dynamics="first-order")
     options = CoopNavOptions(dynamics="first-order")
