@@ -35,5 +35,5 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e '.[dev,wandb,cluster]'
 	touch $@
 
-clean:  ## remove what was built, but neither records nor the environment
-	rm -rf results/quick results/local .cache .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+clean:  ## remove caches and logs; results and the environment stay
+	rm -rf .cache .snakemake .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator, Mapping, Sized
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -100,6 +100,10 @@ class Recipe(Strict):
     """The base with an ingredient, by its name."""
 
 
+Section = Literal["beyond", "tuning", "speed", "methods", "hypernet", "specialisation"]
+"""A part of the paper about results that are not its grid's: what `results/<section>` holds."""
+
+
 class Grid(Strict):
     """One grid file."""
 
@@ -113,6 +117,8 @@ class Grid(Strict):
     """The experiments by name."""
     recipe: Recipe | None = None
     """What is reported of a recipe and its ingredients; most grids have none."""
+    sections: list[Section] = []
+    """What else its paper reports, where that is there."""
 
     @model_validator(mode="after")
     def _selected(self) -> Grid:

@@ -72,7 +72,8 @@ def _read(path: Path) -> Mapping[str, MethodEntry]:
 def method_entry(name: str) -> MethodEntry:
     """Return the entry of a method by its name in the table, or by import path.
 
-    ``package.module:NAME`` names a :class:`MethodEntry` (or a dict of its values) elsewhere.
+    ``module:NAME`` names a :class:`MethodEntry` (or a dict of its values) elsewhere, in a package
+    or not.
 
     Raises:
         RequestError: if there is no such method.
@@ -80,7 +81,7 @@ def method_entry(name: str) -> MethodEntry:
     methods = load_methods()
     if name in methods:
         return methods[name]
-    if "." in name.partition(":")[0] and ":" in name:
+    if ":" in name:
         entry = registry.load(name)
         return entry if isinstance(entry, MethodEntry) else validate(MethodEntry, entry, name)
     raise RequestError(f"unknown method '{name}'; {nearest(name, list(methods))}")

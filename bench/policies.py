@@ -60,7 +60,9 @@ def load_policy(
             names = [name for name in file.keys() if name.startswith(f"{which}.")]  # noqa: SIM118
             tensors = {n.removeprefix(f"{which}."): file.get_tensor(n)[None] for n in names}
     except FileNotFoundError as error:
-        raise WorldError(f"no policy at {path}") from error
+        raise WorldError(
+            f"no policy at {path}: records are kept without; train the run anew with --force"
+        ) from error
     except (SafetensorError, OSError, ValueError, KeyError, RecursionError) as error:
         raise WorldError(f"policy {path} is unreadable: {error}") from error
     config = validate(RunConfig, values, f"policy {path}")

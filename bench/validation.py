@@ -71,6 +71,25 @@ def _keys_at(model: Any, location: Sequence[str | int]) -> list[str]:
     return list(model.model_fields)
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML's, but that of two equal keys the second does not silently replace the first."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Build a mapping.
+
+        Raises:
+            ConstructorError: if a key is there twice; what `<<` brings in may be overruled.
+        """
+        keys = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        for number, key in enumerate(keys):
+            if key in keys[:number]:
+                line = node.value[number][0].start_mark
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {key!r} is there twice", line
+                )
+        return super().construct_mapping(node, deep)
+
+
 def read_yaml(path: Path) -> Any:
     """Read a YAML file.
 
@@ -78,7 +97,7 @@ def read_yaml(path: Path) -> Any:
         RequestError: if the file is missing or is not YAML.
     """
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except OSError as error:
         raise RequestError(f"cannot read {path}: {error.strerror}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # 2001-99-99 is a ValueError

@@ -73,9 +73,19 @@ rule leaderboard:
         "hypercoop leaderboard --grid {params.grid} > {log} 2>&1"
 
 
+# What the sections of the paper are made of that are about other results.
+BESIDE = [
+    str(path)
+    for name in GRID.sections
+    for pattern in ("*.json", "tables/*.csv", "figures/*.svg", "*.svg")
+    for path in sorted(Path("results", name).glob(pattern))
+]
+
+
 rule paper:
     input:
         RECORDS,
+        BESIDE,
         rules.tables.output,
         rules.figures.output,
         sorted(str(path) for path in Path("paper").iterdir()),

@@ -206,6 +206,7 @@ def test_a_scheme_from_outside_is_checked_under_every_algorithm(
     (package / "__init__.py").touch()
     (package / "schemes.py").write_text(SCHEME)
     (package / "broken.py").write_text("1 / 0\n")
+    (tmp_path / "alone.py").write_text(SCHEME.replace("VERSION = 1", ""))
     monkeypatch.syspath_prepend(tmp_path)
     assert main(["check-method", "outside.schemes:Sound", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
@@ -217,6 +218,9 @@ def test_a_scheme_from_outside_is_checked_under_every_algorithm(
     assert main(["check-method", "outside.schemes:Mute"]) == 1
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "gradients: W0 gets no gradient" in error
+    assert main(["check-method", "alone:ENTRY"]) == 1, "no package is needed, but a version is"
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "alone.py declares no behaviour version" in error
     assert main(["check-method", "outside.broken:Sound"]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "division by zero" in error

@@ -23,6 +23,7 @@ from bench.errors import RequestError
 from bench.grid import Experiment, Grid, expand, load_grid
 from bench.methods import MethodEntry, load_methods
 from bench.report.values import discovery_rate
+from bench.validation import read_yaml
 
 ROOT = Path(__file__).parents[1]
 
@@ -180,6 +181,18 @@ def test_a_method_that_wants_features_is_refused_on_a_task_without(tmp_path: Pat
         expand(load_grid(write(tmp_path, grid(methods=["hyper-maddpg-roles"]))))
     roles = {"task": "roles", "task_options": {}}
     assert expand(load_grid(write(tmp_path, grid(methods=["hyper-maddpg-roles"], settings=roles))))
+
+
+def test_a_key_that_is_there_twice_is_refused_by_its_line(tmp_path: Path) -> None:
+    """YAML's own reader would take the second and say nothing; `<<` may still be overruled."""
+    path = write(tmp_path, grid())
+    text = path.read_text()
+    path.write_text(f"{text}\ndefaults: {{batch: 16}}\ndefaults: {{batch: 32}}\n")
+    with pytest.raises(RequestError, match=r"key 'defaults' is there twice.* line \d+") as caught:
+        load_grid(path)
+    assert "\n" not in str(caught.value)
+    path.write_text("a: &a {x: 1, y: 2}\nb: {<<: *a, x: 3}\n")
+    assert read_yaml(path)["b"] == {"x": 3, "y": 2}
 
 
 @pytest.mark.parametrize("text", ["a: [", "[1, 2]", "", "\x00", "name: ../x\ntitle: t\n"])

@@ -115,9 +115,11 @@ def test_the_kubernetes_job_mounts_the_volume_where_results_go() -> None:
     text = (PROFILES / "kubernetes" / "job.yaml").read_text()
     claim, job = yaml.safe_load_all(text)
     pod = job["spec"]["template"]["spec"]
-    (container,) = pod["containers"]
-    (mount,) = container["volumeMounts"]
+    (container,), (records,) = pod["containers"], pod["initContainers"]
+    (mount,), (outside,) = container["volumeMounts"], records["volumeMounts"]
     (volume,) = pod["volumes"]
-    assert volume["name"] == mount["name"]
+    assert volume["name"] == mount["name"] == outside["name"]
+    assert records["image"] == container["image"]
+    assert records["command"][-2:] == [mount["mountPath"], outside["mountPath"]]
     assert volume["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
     assert mount["mountPath"] == f"{container['workingDir']}/results"

@@ -55,9 +55,14 @@ def doctor(options: argparse.Namespace) -> None:
     rows = [asdict(finding) for finding in findings]
     if rows or options.json:
         print_table(rows, options.json)
-    defects = sum(finding.kind != "diverged" for finding in findings)
-    if defects:
-        raise WorldError(f"{options.results}: {defects} defects")
+    missing = sum(finding.kind == "missing" for finding in findings)
+    defects = sum(finding.kind not in ("diverged", "missing") for finding in findings)
+    counts = {"missing": missing, "defective": defects}
+    if missing or defects:
+        parts = " and ".join(f"{count} {what}" for what, count in counts.items() if count)
+        raise WorldError(f"{options.results}: {parts}")
+    if not options.json:
+        print(f"{options.results}: every run has its record, and nothing is wrong with any")
 
 
 def verify(options: argparse.Namespace) -> None:

@@ -44,10 +44,19 @@ def candidates(name: str) -> dict[str, MethodEntry]:
     return {name: entry}
 
 
+def declares_its_behaviour_versions(entry: MethodEntry) -> None:
+    """Check what records name a method's behaviour by."""
+    for path in filter(None, (entry.algorithm, entry.scheme)):
+        registry.version(path)
+
+
 def examine(entry: MethodEntry) -> dict[str, str | None]:
     """Run every check on a method; return what each found wrong, by name, or None."""
     make = scheme_factory(entry, spec_of(entry, features=FEATURES))
-    checks = [functools.partial(check, make) for check in SCHEME_CHECKS]
+    checks: list[functools.partial[None]] = [
+        functools.partial(declares_its_behaviour_versions, entry)
+    ]
+    checks += [functools.partial(check, make) for check in SCHEME_CHECKS]
     checks += [functools.partial(check, entry, FEATURES) for check in METHOD_CHECKS]
     found: dict[str, str | None] = {}
     for check in checks:

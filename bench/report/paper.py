@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench.errors import RequestError, WorldError
 from bench.files import write_atomic
+from bench.grid import Section
 from bench.report import values
 from bench.report.load import Results
 
 BESIDE = Path(__file__).resolve().parents[2] / "results"
-"""Where sections that are of no grid have their data; without them the paper lacks the section."""
-SECTIONS = {
+"""Where sections that a grid asks for have their data; without it the paper lacks the section."""
+SECTIONS: Mapping[Section, str] = {
     "beyond": "tables/scaling.csv",
     "tuning": "tables/tuning.csv",
     "speed": "speed.json",
@@ -49,12 +51,12 @@ def build(results: Results, out_dir: Path) -> list[Path]:
             )
     paths = values.build(results, out_dir)
     pdf = out_dir / "paper.pdf"
-    write_atomic(pdf, compile_pdf(out_dir))
+    write_atomic(pdf, compile_pdf(out_dir, results.grid.sections))
     return [*paths, pdf]
 
 
-def compile_pdf(out_dir: Path) -> bytes:
-    """Set the paper from what lies in ``out_dir``; the same files give the same bytes.
+def compile_pdf(out_dir: Path, sections: Sequence[Section]) -> bytes:
+    """Set the paper from what lies in ``out_dir`` and beside; the same files give the same bytes.
 
     Raises:
         WorldError: at the first warning or error of typst.
@@ -65,7 +67,7 @@ def compile_pdf(out_dir: Path) -> bytes:
     try:
         # The machine's own fonts are ignored: typst brings those that the paper uses.
         content, warnings = typst.compile_with_warnings(
-            str(SOURCE), root=root, ignore_system_fonts=True, sys_inputs=inputs(out_dir)
+            str(SOURCE), root=root, ignore_system_fonts=True, sys_inputs=inputs(out_dir, sections)
         )
     except typst.TypstError as error:
         raise WorldError(f"typst cannot set {SOURCE}: {error.message}") from error
@@ -81,12 +83,12 @@ def location(out_dir: Path) -> tuple[str, str]:
     return str(root), f"/{data.relative_to(root).as_posix()}"
 
 
-def inputs(out_dir: Path) -> dict[str, str]:
+def inputs(out_dir: Path, sections: Sequence[Section]) -> dict[str, str]:
     """Return what the source reads in `sys.inputs`: the folders of the grid and of the sections."""
     root, data = location(out_dir)
     found = {"data": data}
     for name, file in SECTIONS.items():
         folder = BESIDE / name
-        there = (folder / file).exists() and folder.is_relative_to(root)
+        there = name in sections and (folder / file).exists() and folder.is_relative_to(root)
         found[name] = f"/{folder.relative_to(root).as_posix()}" if there else ""
     return found

@@ -15,6 +15,7 @@ from bench.errors import RequestError, WorldError
 from bench.report import figures, paper, tables
 from bench.report.load import load
 
+ALL = list(paper.SECTIONS)
 QUICK = Path(__file__).parents[2] / "config" / "quick.yaml"
 
 
@@ -26,7 +27,7 @@ def query(out, selector, field=None):
             selector,
             field=field,
             root=root,
-            sys_inputs=paper.inputs(out),
+            sys_inputs=paper.inputs(out, ALL),
             ignore_system_fonts=True,
         )
     )
@@ -67,8 +68,10 @@ def beside(tmp_path, monkeypatch):
 
 def test_sections_of_other_grids_are_set_and_cite_their_figures(small, built, beside):
     for name in ("hypernet", "specialisation", "beyond"):
-        assert paper.inputs(small.out)[name].endswith(name)
-    assert paper.compile_pdf(small.out) != built["paper.pdf"]
+        assert paper.inputs(small.out, ALL)[name].endswith(name)
+        assert paper.inputs(small.out, [])[name] == "", "nothing that its grid does not ask for"
+    assert paper.compile_pdf(small.out, ALL) != built["paper.pdf"]
+    assert paper.compile_pdf(small.out, []) == built["paper.pdf"]
     cited = {ref["target"] for ref in query(small.out, "ref")}
     labels = {figure.get("label") for figure in query(small.out, "figure")}
     expected = {"<ablation-changes>", "<ablation-changed>", "<specialised>"}
@@ -82,7 +85,7 @@ def test_the_paper_says_where_a_recipe_has_no_runs(small, built, tmp_path, monke
     synthetic.write_records(grid, tmp_path, there=lambda key: key.startswith("references/"))
     for module in (tables, figures):
         module.build(load(grid, tmp_path), tmp_path / "beyond")
-    assert paper.compile_pdf(small.out) != built["paper.pdf"]
+    assert paper.compile_pdf(small.out, ALL) != built["paper.pdf"]
     assert {"<scaling>", "<ingredients>"} <= {f.get("label") for f in query(small.out, "figure")}
 
 
@@ -110,7 +113,7 @@ def test_a_warning_or_an_error_is_a_failure(small, built, tmp_path, monkeypatch,
     broken.write_text(source)
     monkeypatch.setattr(paper, "SOURCE", broken)
     with pytest.raises(WorldError, match=message):
-        paper.compile_pdf(small.out)
+        paper.compile_pdf(small.out, ALL)
 
 
 def test_an_incomplete_paper_says_so(copy):
