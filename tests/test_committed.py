@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from bench.grid import load_grid
-from bench.provenance import cpu
 from bench.records import read
 from bench.report import figures, leaderboard, paper, tables
 from bench.report.load import load
@@ -64,12 +63,8 @@ def test_who_shares_a_policy_without_ids_cannot_specialise_and_the_others_do() -
 
 
 def test_the_demos_reports_follow_from_its_records_to_the_byte(tmp_path: Path) -> None:
-    """On the type of CPU that made them: the library of sums is another elsewhere."""
     results = load(ROOT / "config" / "demo.yaml", ROOT / "results")
     committed = ROOT / "results" / "demo"
-    made_by = {read(path).provenance["cpu"] for path in (committed / "runs").rglob("*.json")}
-    if made_by != {cpu()}:
-        pytest.skip(f"the records are from {made_by}, this is {cpu()}")
     for build in (tables.build, figures.build, leaderboard.build, paper.build):
         build(results, tmp_path / "demo")
     built = [path for path in (tmp_path / "demo").rglob("*") if path.is_file()]
