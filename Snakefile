@@ -9,7 +9,7 @@ from snakemake.utils import min_version
 
 from bench.demand import memory_mb, minutes
 from bench.errors import RequestError
-from bench.grid import expand, fleets, load_grid
+from bench.grid import expand, fleets, load_grid, untuned
 from bench.report import code_digest
 
 min_version("9.19")
@@ -31,6 +31,12 @@ try:
     RUNS = expand(GRID)
 except RequestError as error:
     raise WorkflowError(str(error)) from None
+for name, methods in untuned(GRID).items() if workflow.is_main_process else ():
+    print(
+        f"experiment {name}: no tuned values yet, so defaults, for {', '.join(methods)}; when "
+        "config/methods.yaml gets them, these runs are to be made again",
+        file=sys.stderr,
+    )
 RESULTS = f"results/{GRID.name}"
 
 

@@ -194,6 +194,13 @@ def expand(grid: Grid) -> dict[str, Run]:
     return runs
 
 
+def untuned(grid: Grid) -> dict[str, list[str]]:
+    """List the methods, by experiment, that are to have tuned values and have none yet."""
+    asked = {name: e.methods for name, e in grid.experiments.items() if e.tuned}
+    found = {n: [m for m in methods if not method_entry(m).tuned] for n, methods in asked.items()}
+    return {name: methods for name, methods in found.items() if methods}
+
+
 def fleets(runs: Mapping[str, Run], size: int) -> list[list[str]]:
     """Group the keys of runs of one shape into fleets of at most `size`, in a stable order.
 

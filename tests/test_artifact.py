@@ -44,11 +44,19 @@ def simple_spread_return(folder: str) -> float:
     return sum(returns) / len(returns)
 
 
+def scores(folder: str) -> list[float]:
+    """Return the runs' scores: of the best policy, the mean over its episodes."""
+    raw = [record["absolute"]["raw"][record["score"]] for record in records(folder)]
+    return [sum(episodes) / len(episodes) for episodes in raw]
+
+
 COMPUTED: dict[str, Callable[[str], int | float]] = {
     "minutes": cpu_minutes,
     "records": lambda folder: len(records(folder)),
     "memory": memory,
     "return": simple_spread_return,
+    "least": lambda folder: min(scores(folder)),
+    "most": lambda folder: max(scores(folder)),
 }
 
 

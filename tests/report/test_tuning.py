@@ -10,7 +10,7 @@ import yaml
 
 from bench.config import resolve
 from bench.errors import RequestError
-from bench.grid import expand, load_grid
+from bench.grid import Grid, expand, load_grid, untuned
 from bench.methods import load_methods, methods_file
 from bench.report.aggregate import rows
 from bench.report.load import load
@@ -110,6 +110,10 @@ def test_only_an_experiment_that_says_so_takes_tuned_values(tmp_path, monkeypatc
     assert resolve(asked, tuned=True).noise_end == resolve(asked).noise_end
     assert resolve(asked, {"actor_lr": 0.25}, tuned=True).actor_lr == 0.25
     table["iql"]["tuned"] = {"rate": 0.5}
+    cell = {"question": "?", "methods": ["iql", "vdn"], "agents": [2], "seeds": [0]}
+    experiments = {"a": {**cell, "tuned": True}, "b": cell}
+    grid = Grid.model_validate({"name": "g", "title": "t", "experiments": experiments})
+    assert untuned(grid) == {"a": ["vdn"]}
     wrong = tmp_path / "wrong.yaml"
     wrong.write_text(yaml.safe_dump(table))
     monkeypatch.setenv("HYPERCOOP_METHODS", str(wrong))
