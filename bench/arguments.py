@@ -93,6 +93,10 @@ def parser() -> Parser:
         command.add_argument("--json", action="store_true", help="print JSON")
         command.add_argument("--agents", default="3", help="N (default: 3)")
 
+    commands.choices["tasks"].description = (
+        "one_policy and one_stochastic_policy: the most that one policy for all agents, which sees "
+        "no ID, can score where they all see the same"
+    )
     commands.choices["methods"].add_argument(
         "--hidden", default="[64, 64]", help="widths of the hidden layers (default: [64, 64])"
     )

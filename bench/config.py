@@ -40,13 +40,13 @@ class RunConfig(Strict):
     reward: Name = "group-goal"
     """Reward, a function of the state; a task without the default one takes its own first."""
     sampler: Name = "prioritized"
-    """Replay sampler."""
+    """Replay sampler: uniform, prioritized, hindsight, hindsight-prioritized or self-imitation."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Seed of the run; every random number is a pure function of it."""
 
     curriculum: Name = "none"
-    """What makes training easier at first, each stage being left once it succeeds; evaluation is
-    always of the task itself."""
+    """What makes training easier at first (none, radius, reverse or agents), each stage being left
+    once it succeeds; evaluation is always of the task itself."""
     curriculum_stages: Positive = 40
     """Stages of a curriculum before the task itself."""
     curriculum_gate: Fraction = 0.2
@@ -217,6 +217,12 @@ def resolve(*layers: Mapping[str, Any], tuned: bool = False, where: str = "reque
         raise RequestError(
             f"{where}: method '{name}' is conditioned on features of the agents' roles, which task "
             f"'{config.task}' does not give; choose task {' or '.join(registry.FEATURED)}"
+        )
+    fitting = registry.samplers_of(family)
+    if family in registry.TASKS and config.sampler in set(registry.SAMPLERS) - set(fitting):
+        raise RequestError(
+            f"{where}: sampler '{config.sampler}': task '{config.task}' has no goals to change; "
+            f"choose {' or '.join(fitting)}"
         )
     if config.transfer_agents and not entry.any_size:
         others = [other for other, listed in load_methods().items() if listed.any_size]

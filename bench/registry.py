@@ -97,6 +97,18 @@ SAMPLERS: Mapping[str, str] = {
     "self-imitation": "bench.replay.imitation:SelfImitation",
 }
 
+RELABELLING = ("hindsight", "hindsight-prioritized")
+"""Samplers that change the goal of what they have drawn."""
+
+GOALS = ("coop-nav", "roles")
+"""Tasks that have goals to change."""
+
+
+def samplers_of(task: str) -> list[str]:
+    """List the samplers that a task family of `TASKS` can be learned with."""
+    return [name for name in SAMPLERS if task in GOALS or name not in RELABELLING]
+
+
 CURRICULA: Mapping[str, str] = {
     "radius": "bench.curricula.radius:Radius",
     "reverse": "bench.curricula.starts:Reverse",
@@ -114,14 +126,14 @@ def family(task: str) -> str:
 
 
 def look_up(table: Mapping[str, str], kind: str, name: str) -> str:
-    """Return the import path of ``name``; a name with a dot and a colon is taken as a path itself.
+    """Return the import path of ``name``; a name with a colon is taken as a path itself.
 
     Raises:
         RequestError: if the name is unknown, with the nearest known ones.
     """
     if name in table:
         return table[name]
-    if "." in name.partition(":")[0] and ":" in name:
+    if ":" in name:
         return name
     raise RequestError(f"unknown {kind} '{name}'; {nearest(name, list(table))}")
 

@@ -161,6 +161,13 @@ BAD: list[tuple[dict[str, Any], str]] = [
         for name in ("deep-set-maddpg", "nearest-maddpg", "exchangeable-maddpg")
     ),
     ({"seeds": [0, 0]}, "share the key"),
+    (
+        {
+            **{"methods": ["iql"], "rewards": ["team"], "samplers": ["hindsight"]},
+            "settings": {"task": "climbing", "task_options": {}},
+        },
+        "'climbing' has no goals to change; choose uniform or prioritized",
+    ),
     ({"settings": {"evaluations": 5000}}, "at most"),
 ]
 

@@ -9,6 +9,7 @@ import torch
 from small import TINY, tiny
 from torch import Tensor
 
+from bench import registry
 from bench.config import resolve
 from bench.errors import RequestError
 from bench.fleet import Fleet
@@ -136,10 +137,22 @@ def test_a_transition_drawn_twice_gets_the_larger_of_its_errors() -> None:
 
 def test_a_task_without_goals_is_refused_in_one_line() -> None:
     base = {k: v for k, v in TINY.items() if k != "task_options"}
-    config = resolve(base, {"task": "specialisation", "method": "iql", "sampler": "hindsight"})
+    config = resolve(base, {"task": "specialisation", "method": "iql", "sampler": "uniform"})
     assert not isinstance(make_task(config, "discrete"), GoalTask)
-    with pytest.raises(RequestError, match="'hindsight': task 'specialisation' has no goals"):
-        Fleet([config], CPU)
+    words = "'hindsight': task 'specialisation' has no goals"
+    with pytest.raises(RequestError, match=words):
+        resolve(base, {"task": "specialisation", "method": "iql", "sampler": "hindsight"})
+    with pytest.raises(RequestError, match=words):  # as a task from outside would be
+        Fleet([config.model_copy(update={"sampler": "hindsight"})], CPU)
+
+
+@pytest.mark.parametrize("task", sorted(set(registry.TASKS) - {"pettingzoo"}))
+def test_the_table_says_which_tasks_and_samplers_go_together(task: str) -> None:
+    world = make_task(resolve({"task": task, "method": "iql", "agents": 2}), "discrete")
+    assert isinstance(world, GoalTask) == (task in registry.GOALS)
+    for name, path in registry.SAMPLERS.items():
+        relabels = hasattr(registry.load(path), "relabel")
+        assert (name in registry.samplers_of(task)) == (isinstance(world, GoalTask) or not relabels)
 
 
 def test_the_share_is_the_share() -> None:

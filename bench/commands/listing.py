@@ -61,7 +61,7 @@ def tasks(options: argparse.Namespace) -> None:
         row = {"task": name, "rewards": ", ".join(registry.REWARDS[name])}
         known = registry.TASK_OPTIONS.get(name)
         fields = registry.load(known).model_fields if known else ["the environment's own"]
-        row |= {"options": ", ".join(fields), "samplers": ", ".join(registry.SAMPLERS)}
+        row |= {"options": ", ".join(fields), "samplers": ", ".join(registry.samplers_of(name))}
         # Where every agent sees the same: the best score of one policy for all that sees no ID.
         row |= {"one_policy": "-", "one_stochastic_policy": "-"}
         if hasattr(registry.load(path), "sharing_bound"):
