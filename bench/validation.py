@@ -52,6 +52,8 @@ def validate(model: type[ModelT], values: Any, where: str) -> ModelT:
         if first["type"] == "extra_forbidden":
             *parents, last = first["loc"]
             reason = f"unknown key '{key}'; {nearest(str(last), _keys_at(model, parents))}"
+        elif not key and first["type"] == "model_type":
+            reason = "is empty" if values is None else "must map names to values"
         else:
             message = first["msg"].removeprefix("Value error, ")
             # Shortened: YAML's aliases make small files with enormous values.

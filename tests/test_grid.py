@@ -202,11 +202,20 @@ def test_a_key_that_is_there_twice_is_refused_by_its_line(tmp_path: Path) -> Non
     assert read_yaml(path)["b"] == {"x": 3, "y": 2}
 
 
-@pytest.mark.parametrize("text", ["a: [", "[1, 2]", "", "\x00", "name: ../x\ntitle: t\n"])
-def test_what_is_no_grid_is_refused(text: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: [", "is not YAML"),
+        ("[1, 2]", "must map names to values"),
+        ("", "is empty"),
+        ("\x00", "is not YAML"),
+        ("name: ../x\ntitle: t\n", "name"),
+    ],
+)
+def test_what_is_no_grid_is_refused(text: str, words: str, tmp_path: Path) -> None:
     path = tmp_path / "grid.yaml"
     path.write_text(text)
-    with pytest.raises(RequestError, match=r"grid\.yaml"):
+    with pytest.raises(RequestError, match=rf"grid\.yaml.*{words}"):
         load_grid(path)
 
 
