@@ -12,6 +12,14 @@ from bench.train import train
 
 torch.set_num_threads(1)
 
+LONGEST = ("test_slurm", "test_growth", "test_workflow", "test_fleet", "test_faults", "test_speed")
+"""Files that take a minute or more."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files, so that no worker is left alone with one at the end."""
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
+
 
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
