@@ -39,12 +39,12 @@ def beyond(folder: Path = ROOT / "results" / "beyond") -> str:
     """Return how far the recipe goes as a table, what is decisive of it, and its pictures."""
     if not (folder / "tables" / "scaling.csv").exists():
         return "No runs yet.\n"
-    lines = [row for row in read(folder, "scaling") if row["name"] == NAME]
+    lines = [row for row in read(folder, "scaling") if row["name"] == NAME or row["target"]]
     rows = [["N", "runs", "oracle", "recipe, IQM [95%]", "of the oracle", "target", ""]]
     for row in lines:
         rows.append(
             [
-                row["agents"],
+                row["agents"] + kind(row["name"]),
                 f"{row['runs']}/{row['expected']}",
                 number(row["oracle"]),
                 number(row["iqm"]) + bracket(row),
@@ -71,6 +71,10 @@ PICTURES = {
     "episode.gif": "An episode of the recipe's largest team, chosen by rule",
     "episode.png": "The same in six frames",
 }
+
+
+def kind(name: str) -> str:
+    return "" if name == NAME else f" ({name.removeprefix(f'{NAME}, ')})"
 
 
 def read(folder: Path, name: str) -> list[dict[str, str]]:

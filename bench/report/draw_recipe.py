@@ -54,7 +54,13 @@ def scaling(found: Lines) -> Figure:
 
 def _scale(ax: Axes, found: Lines) -> None:
     """Draw what the oracle and random actions score in the recipe's world, and its targets."""
-    references = {N: row.reference for N, row in found.own.items()}
+    own = next(iter(found.own.values())).cell.setting.world
+    rows = [row for drawn in found.rows.values() for row in drawn.values()]
+    references = {
+        row.cell.config.agents: row.reference
+        for row in sorted(rows, key=lambda row: row.cell.config.agents)
+        if (row.cell.setting.world.task, row.cell.setting.world.options) == (own.task, own.options)
+    }
     for label, width, ends in (
         ("scripted oracle", 1.6, {N: ends.oracle for N, ends in references.items()}),
         ("random actions", 0.8, {N: ends.random for N, ends in references.items()}),
