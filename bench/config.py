@@ -218,11 +218,11 @@ def resolve(*layers: Mapping[str, Any], tuned: bool = False, where: str = "reque
             f"{where}: method '{name}' is conditioned on features of the agents' roles, which task "
             f"'{config.task}' does not give; choose task {' or '.join(registry.FEATURED)}"
         )
-    fitting = registry.samplers_of(family)
-    if family in registry.TASKS and config.sampler in set(registry.SAMPLERS) - set(fitting):
+    aimless = family in registry.TASKS and family not in registry.GOALS
+    if aimless and config.sampler in registry.RELABELLING:
         raise RequestError(
             f"{where}: sampler '{config.sampler}': task '{config.task}' has no goals to change; "
-            f"choose {' or '.join(fitting)}"
+            f"choose {' or '.join(registry.samplers_of(family))}"
         )
     if config.transfer_agents and not entry.any_size:
         others = [other for other, listed in load_methods().items() if listed.any_size]

@@ -76,20 +76,20 @@ def _keys_at(model: Any, location: Sequence[str | int]) -> list[str]:
 class _Loader(yaml.SafeLoader):
     """YAML's, but that of two equal keys the second does not silently replace the first."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Build a mapping.
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """Compose a mapping as it is written: what `<<` will bring in may be overruled.
 
         Raises:
-            ConstructorError: if a key is there twice; what `<<` brings in may be overruled.
+            ComposerError: if a key is there twice.
         """
-        keys = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
-        for number, key in enumerate(keys):
-            if key in keys[:number]:
-                line = node.value[number][0].start_mark
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key {key!r} is there twice", line
-                )
-        return super().construct_mapping(node, deep)
+        node = super().compose_mapping_node(anchor)
+        seen = set()
+        for key, _ in node.value:
+            if (name := (key.tag, str(key.value))) in seen:
+                words = f"key {key.value!r} is there twice"
+                raise yaml.composer.ComposerError(None, None, words, key.start_mark)
+            seen.add(name)
+        return node
 
 
 def read_yaml(path: Path) -> Any:

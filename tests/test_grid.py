@@ -198,8 +198,9 @@ def test_a_key_that_is_there_twice_is_refused_by_its_line(tmp_path: Path) -> Non
     with pytest.raises(RequestError, match=r"key 'defaults' is there twice.* line \d+") as caught:
         load_grid(path)
     assert "\n" not in str(caught.value)
-    path.write_text("a: &a {x: 1, y: 2}\nb: {<<: *a, x: 3}\n")
-    assert read_yaml(path)["b"] == {"x": 3, "y": 2}
+    path.write_text("z: &z {x: 1, y: 2}\nin: {a: &a {<<: *z, x: 3}}\nb: {<<: *a, y: 4}\n")
+    found = read_yaml(path)
+    assert found["in"]["a"] == {"x": 3, "y": 2} and found["b"] == {"x": 3, "y": 4}
 
 
 @pytest.mark.parametrize(

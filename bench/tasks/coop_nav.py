@@ -195,12 +195,13 @@ class CoopNav:
         return reward if ended is None else reward.masked_fill(ended.unsqueeze(-1), 0.0)
 
     def terminated(self, state: Tensor) -> Tensor | None:
-        """Return [...] bool, true from the first success on, if that ends an episode; else None."""
-        return self._succeeds(self.distances(state)) if self.end == "success" else None
+        """Return [...] bool, true from the first success on, if that ends an episode; else None.
 
-    def _succeeds(self, distances: Tensor) -> Tensor:
-        """Whether all targets are covered at distances [..., N, N], whatever a curriculum says."""
-        return matching_size(distances <= self.radius) == self.agents
+        A success is one of the task itself, whatever radius a curriculum pays for.
+        """
+        if self.end == "time":
+            return None
+        return matching_size(self.distances(state) <= self.radius) == self.agents
 
     # -- goals -------------------------------------------------------------------------------------
 
