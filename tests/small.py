@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 from bench.config import RunConfig, resolve
 
@@ -35,3 +38,16 @@ FAST = [
 def tiny(**values: Any) -> RunConfig:
     """Return a tiny run's configuration."""
     return resolve(TINY, values)
+
+
+def grid(**values: Any) -> dict[str, Any]:
+    """Return a grid of one experiment e."""
+    experiment = {"question": "?", "methods": ["ps-maddpg"], "agents": [2], "seeds": [0, 1]}
+    return {"name": "g", "title": "t", "experiments": {"e": {**experiment, **values}}}
+
+
+def write(folder: Path, values: Any) -> Path:
+    """Write a grid file."""
+    path = folder / "grid.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path

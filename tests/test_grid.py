@@ -1,21 +1,19 @@
-"""Configurations and grids: merged in the stated order, expanded in full, refused in one line."""
+"""Configurations and grids: merged in the stated order, and expanded in full."""
 
 from __future__ import annotations
 
 import importlib
 import itertools
 import json
-import os
 import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 from counting import calls, cpu_seconds
+from small import grid, write
 
 from bench import registry
 from bench.config import RunConfig, behaviour, resolve
@@ -23,20 +21,8 @@ from bench.errors import RequestError
 from bench.grid import Experiment, Grid, expand, load_grid
 from bench.methods import MethodEntry, load_methods
 from bench.report.values import discovery_rate
-from bench.validation import read_yaml
 
 ROOT = Path(__file__).parents[1]
-
-
-def grid(**values: Any) -> dict[str, Any]:
-    experiment = {"question": "?", "methods": ["ps-maddpg"], "agents": [2], "seeds": [0, 1]}
-    return {"name": "g", "title": "t", "experiments": {"e": {**experiment, **values}}}
-
-
-def write(folder: Path, values: Any) -> Path:
-    path = folder / "grid.yaml"
-    path.write_text(yaml.safe_dump(values))
-    return path
 
 
 def test_the_paper_grid_is_complete() -> None:
@@ -121,103 +107,6 @@ def test_exclusions_leave_out_what_matches_and_nothing_else(tmp_path: Path) -> N
     keys = list(expand(load_grid(write(tmp_path, values))))
     assert len(keys) == 3
     assert not any("distance" in key and "seed1" in key for key in keys)
-
-
-BAD: list[tuple[dict[str, Any], str]] = [
-    ({"methods": ["nope"]}, "unknown method 'nope'"),
-    ({"rewards": ["group-gaol"]}, "did you mean 'group-goal'"),
-    ({"samplers": ["lifo"]}, "unknown sampler"),
-    ({"agents": [0]}, "greater than 0"),
-    ({"seeds": []}, "at least 1"),
-    ({"seed": [1]}, "unknown key 'experiments.e.seed'; did you mean 'seeds'"),
-    ({"exclude": [{"were": {}, "why": ""}]}, "did you mean 'where'"),
-    ({"settings": {"epsiodes": 5}}, "did you mean 'episodes'"),
-    ({"settings": {"episodes": 150}}, "multiple of parallel"),
-    ({"settings": {"gamma": 1.5}}, "less than or equal to 1"),
-    ({"settings": {"actor_lr": float("nan")}}, "actor_lr"),
-    ({"settings": {"task_options": {"raduis": 1}}}, "did you mean 'radius'"),
-    ({"settings": {"task_options": {"dynamics": "second-order"}}}, "'mpe' or 'first-order'"),
-    ({"methods": ["oracle"], "samplers": ["prioritized"]}, "does not support sampler"),
-    ({"exclude": [{"where": {"colour": 1}, "why": ""}]}, "unknown axis 'colour'"),
-    ({"exclude": [{"where": {"batch": 64}, "why": ""}]}, "unknown axis 'batch'"),
-    ({"exclude": [{"where": {"agents": "2"}, "why": ""}]}, "no cell matches"),
-    ({"exclude": [{"where": {}, "why": ""}]}, "at least 1"),
-    ({"settings": {"task_options": [1]}}, "must map names to values"),
-    ({"settings": {"task_options": None}}, "must map names to values"),
-    ({"variants": {"a.b": {}}}, "variants"),
-    ({"methods": ["hyper-maddpg-grouped"], "agents": [1]}, "choose groups: 1 or fewer"),
-    (
-        {"settings": {"task": "specialisation"}, "rewards": ["team"]},
-        "'ps-maddpg' acts by continuous ones; choose iql or",
-    ),
-    ({"methods": ["deep-set-maddpg"], "rewards": ["mpe-dense"]}, "choose reward group-goal"),
-    (
-        {"methods": ["nearest-maddpg"], "rewards": ["summed-individual"], "agents": [4]},
-        "'summed-individual' is from 0 to 4, and reward_range keeps target values to",
-    ),
-    ({"methods": ["deep-set-maddpg"], "settings": {"gamma": 1.0}}, "gamma = 1: returns have no"),
-    *(
-        ({"methods": [name], "settings": {"task": "roles", "task_options": {}}}, "as listed")
-        for name in ("deep-set-maddpg", "nearest-maddpg", "exchangeable-maddpg")
-    ),
-    ({"seeds": [0, 0]}, "share the key"),
-    (
-        {
-            **{"methods": ["iql"], "rewards": ["team"], "samplers": ["hindsight"]},
-            "settings": {"task": "climbing", "task_options": {}},
-        },
-        "'climbing' has no goals to change; choose uniform or prioritized",
-    ),
-    ({"settings": {"evaluations": 5000}}, "at most"),
-]
-
-
-@pytest.mark.parametrize(("change", "words"), BAD)
-def test_a_wrong_grid_is_refused_in_one_line_that_says_what_is_right(
-    change: dict[str, Any], words: str, tmp_path: Path
-) -> None:
-    with pytest.raises(RequestError) as caught:
-        expand(load_grid(write(tmp_path, grid(**change))))
-    assert words in str(caught.value)
-    assert "grid" in str(caught.value)
-
-
-def test_a_method_that_wants_features_is_refused_on_a_task_without(tmp_path: Path) -> None:
-    words = "hyper-maddpg-roles' is conditioned on features .* 'coop-nav' .*; choose task roles"
-    with pytest.raises(RequestError, match=words):
-        expand(load_grid(write(tmp_path, grid(methods=["hyper-maddpg-roles"]))))
-    roles = {"task": "roles", "task_options": {}}
-    assert expand(load_grid(write(tmp_path, grid(methods=["hyper-maddpg-roles"], settings=roles))))
-
-
-def test_a_key_that_is_there_twice_is_refused_by_its_line(tmp_path: Path) -> None:
-    """YAML's own reader would take the second and say nothing; `<<` may still be overruled."""
-    path = write(tmp_path, grid())
-    text = path.read_text()
-    path.write_text(f"{text}\ndefaults: {{batch: 16}}\ndefaults: {{batch: 32}}\n")
-    with pytest.raises(RequestError, match=r"key 'defaults' is there twice.* line \d+") as caught:
-        load_grid(path)
-    assert "\n" not in str(caught.value)
-    path.write_text("z: &z {x: 1, y: 2}\nin: {a: &a {<<: *z, x: 3}}\nb: {<<: *a, y: 4}\n")
-    found = read_yaml(path)
-    assert found["in"]["a"] == {"x": 3, "y": 2} and found["b"] == {"x": 3, "y": 4}
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("a: [", "is not YAML"),
-        ("[1, 2]", "must map names to values"),
-        ("", "is empty"),
-        ("\x00", "is not YAML"),
-        ("name: ../x\ntitle: t\n", "name"),
-    ],
-)
-def test_what_is_no_grid_is_refused(text: str, words: str, tmp_path: Path) -> None:
-    path = tmp_path / "grid.yaml"
-    path.write_text(text)
-    with pytest.raises(RequestError, match=rf"grid\.yaml.*{words}"):
-        load_grid(path)
 
 
 def test_every_method_names_parts_that_exist_and_declare_a_version() -> None:
@@ -321,73 +210,6 @@ def test_ten_times_the_runs_take_ten_times_the_planning(axis: str) -> None:
 
 
 SCHEMAS = {"grid": Grid, "run": RunConfig, "method": MethodEntry}
-
-
-def test_a_schemes_options_are_checked_when_a_grid_is_read_without_torch(tmp_path: Path) -> None:
-    methods = tmp_path / "methods.yaml"
-    entry = {
-        "summary": "",
-        "algorithm": "baselines.algorithms.iql:IQL",
-        "scheme": "baselines.hypernet.scheme:Hypernet",
-        "actions": "discrete",
-    }
-    wrong = {"wrong": {**entry, "scheme_options": {"rank": 3}}}
-    methods.write_text(json.dumps({"right": entry, **wrong}))
-    code = (
-        "import sys\n"
-        "from bench.config import resolve\n"
-        "from bench.errors import RequestError\n"
-        "resolve({'method': 'right'}, where='grid')\n"
-        "try:\n    resolve({'method': 'wrong'}, where='grid')\n"
-        "except RequestError as error:\n    print(error)\n"
-        "assert 'torch' not in sys.modules\n"
-    )
-    environment = {**os.environ, "HYPERCOOP_METHODS": str(methods)}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
-    )
-    assert done.stdout == (
-        "grid: method 'wrong': scheme_options: rank does nothing here; "
-        "choose generator: low-rank or core\n"
-    )
-
-
-def test_too_many_joint_moves_are_refused_when_a_grid_is_read_without_torch(tmp_path: Path) -> None:
-    """So are an algorithm's options."""
-    path = write(tmp_path, grid(methods=["meta-dqn"], agents=[5, 6]))
-    methods = tmp_path / "methods.yaml"
-    wrong = {
-        "summary": "",
-        "algorithm": "baselines.algorithms.actor_critic:ActorCritic",
-        "algorithm_options": {"critic": "local", "gradient": "joint"},
-        "scheme": "baselines.sharing.heads:Heads",
-    }
-    methods.write_text(json.dumps({"wrong": wrong}))
-    code = (
-        "import os, sys\n"
-        "from pathlib import Path\n"
-        "from bench.config import resolve\n"
-        "from bench.grid import expand, load_grid\n"
-        "from bench.errors import RequestError\n"
-        f"try:\n    expand(load_grid(Path({str(path)!r})))\n"
-        "except RequestError as error:\n    print(error)\n"
-        "resolve({'task': 'climbing', 'method': 'meta-dqn', 'agents': 2})\n"
-        f"os.environ['HYPERCOOP_METHODS'] = {str(methods)!r}\n"
-        "try:\n    resolve({'method': 'wrong'}, where='grid')\n"
-        "except RequestError as error:\n    print(error)\n"
-        "assert 'torch' not in sys.modules\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    outputs, options = done.stdout.splitlines()
-    assert outputs == (
-        "grid g, experiment e: method 'meta-dqn': agents = 6 with 5 moves each have 5^6 = 15,625 "
-        "joint moves, and one network may value 3,125; choose at most 5 agents, or a method that "
-        "values each agent's moves apart, such as vdn, qmix or iql"
-    )
-    assert options == (
-        "grid: method 'wrong': algorithm_options: gradient = joint needs a critic that sees all "
-        "actions; choose own"
-    )
 
 
 if __name__ == "__main__":
