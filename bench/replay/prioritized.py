@@ -31,7 +31,6 @@ class SumTree:
         blocks = -(-leaves // BLOCK)
         self.leaves = torch.zeros(replicas, blocks * BLOCK, device=device)
         self._sums = torch.zeros(replicas, blocks, dtype=torch.float64, device=device)
-        self._ones = torch.ones(BLOCK, device=device)
 
     @property
     def _blocks(self) -> Tensor:
@@ -72,8 +71,8 @@ class SumTree:
         within = rows(self._blocks, block).cumsum(-1, dtype=torch.float64)
         mark = torch.minimum(into, within[..., -1] * (1 - 1e-12)).clamp_(min=0)
         # A search of 32 by counting: faster than searching a short row each.
-        leaf = (within <= mark.unsqueeze(-1)).float() @ self._ones
-        indices = torch.add(leaf.long(), block, alpha=BLOCK)
+        leaf = (within <= mark.unsqueeze(-1)).sum(-1)
+        indices = torch.add(leaf, block, alpha=BLOCK)
         return indices, self.leaves.gather(1, indices)
 
 
