@@ -18,20 +18,16 @@ from torch.utils.flop_counter import FlopCounterMode
 from bench import registry
 from bench.config import FREE, RunConfig
 from bench.errors import RequestError
+from bench.experience import Curriculum, Listening, Relabelling, Sampler, Transitions
 from bench.interfaces import (
     Algorithm,
     Batch,
-    Curriculum,
     Exchangeable,
     GoalTask,
-    Listening,
-    Relabelling,
-    Sampler,
     SchemeFactory,
     Scored,
     Spec,
     Task,
-    Transitions,
 )
 from bench.methods import MethodEntry, method_entry
 from bench.random import Random

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from bench.config import RunConfig
-from bench.interfaces import GoalTask, Transitions
+from bench.experience import Transitions
+from bench.interfaces import GoalTask
 from bench.random import Random
 from bench.replay.prioritized import Prioritized
 from bench.replay.storage import Replay

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from bench.interfaces import Sampler
+from bench.experience import Sampler
 from bench.random import Random
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from bench.interfaces import Exchangeable, Transitions
+from bench.experience import Transitions
+from bench.interfaces import Exchangeable
 from bench.random import Random
 
 VERSION = 1
