@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from bench.grid import load_grid
 from bench.records import read
-from bench.report import figures, leaderboard, paper, tables
+from bench.report import crate, figures, leaderboard, paper, tables
 from bench.report.load import load
 from bench.tasks.games import Specialisation, individual
 from bench.tasks.options import GameOptions
@@ -60,6 +62,24 @@ def test_who_shares_a_policy_without_ids_cannot_specialise_and_the_others_do() -
             assert max(found) <= bound + 1e-6
         else:
             assert min(found) > bound
+
+
+@pytest.mark.parametrize("grid", GRIDS, ids=lambda path: path.stem)
+def test_committed_metadata_names_committed_files(grid: Path) -> None:
+    """Whoever builds a report anew and forgets what names its hash is told."""
+    folder = ROOT / "results" / load_grid(grid).name
+    graph = json.loads((folder / crate.NAME).read_text())["@graph"]
+    named = {e["@id"]: e["sha256"] for e in graph if e["@type"] == "File"}
+    found = {name: sha256((folder / name).read_bytes()).hexdigest() for name in named}
+    assert found == named
+    (runs,) = (entity["name"] for entity in graph if entity["@id"] == "runs/")
+    assert runs.startswith(f"{len(list((folder / 'runs').rglob('*.json')))} of ")
+
+
+def test_the_committed_paper_follows_from_what_lies_beside_it() -> None:
+    grid = load_grid(ROOT / "config" / "paper.yaml")
+    folder = ROOT / "results" / grid.name
+    assert paper.compile_pdf(folder, grid.sections) == (folder / "paper.pdf").read_bytes()
 
 
 def test_the_demos_reports_follow_from_its_records_to_the_byte(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def beyond(folder: Path = ROOT / "results" / "beyond") -> str:
                 number(row["iqm"]) + bracket(row),
                 percent(row["share"]),
                 percent(row["target"]),
-                row["verdict"] or "no runs yet",
+                row["verdict"] or unjudged(row),
             ]
         )
     removed = [row for row in read(folder, "comparisons") if row["kind"] == "removed"]
@@ -68,9 +68,18 @@ def beyond(folder: Path = ROOT / "results" / "beyond") -> str:
 
 PICTURES = {
     "scaling.png": "Success against the number of agents",
-    "episode.gif": "An episode of the recipe's largest team, chosen by rule",
+    "episode.gif": "An episode of the recipe, chosen by rule",
     "episode.png": "The same in six frames",
 }
+
+
+def unjudged(row: dict[str, str]) -> str:
+    """Say why a line has no verdict."""
+    if "diverged" in row["left_out"]:
+        return "some diverged"
+    if row["runs"] == "0":
+        return "no runs yet"
+    return "no oracle" if row["target"] else "no target"
 
 
 def kind(name: str) -> str:
@@ -110,13 +119,23 @@ def test_a_recipe_without_runs_says_so(tmp_path: Path) -> None:
     assert beyond(tmp_path) == "No runs yet.\n"
     tables = tmp_path / "tables"
     tables.mkdir()
-    names = "name,agents,runs,expected,oracle,iqm,iqm_lo,iqm_hi,share,target,verdict\n"
-    rows = "recipe,2,5,10,20.4,19.52,19,20.1,0.957,0.95,reached\nrecipe,4,0,10,18,,,,,0.9,\n"
-    (tables / "scaling.csv").write_text(f"{names}{rows}bound,3,1,1,19,18,,,0.9,,\n")
+    names = "name,agents,runs,expected,left_out,oracle,iqm,iqm_lo,iqm_hi,share,target,verdict\n"
+    rows = [
+        "recipe,2,5,10,5 missing,20.4,19.52,19,20.1,0.957,0.95,reached",
+        "recipe,3,9,10,1 diverged,20,18,,,0.9,0.93,",
+        "recipe,4,0,10,10 missing,18,,,,,0.9,",
+        "recipe,6,1,1,,,17,,,,0.87,",
+        "recipe,8,1,1,,20,17,,,0.85,,",
+        "bound,3,1,1,,19,18,,,0.9,,",
+    ]
+    (tables / "scaling.csv").write_text(names + "\n".join(rows) + "\n")
     (tables / "comparisons.csv").write_text("kind,what,verdict\nremoved,noise,\n")
     text = beyond(tmp_path)
     assert "| 2 | 5/10 | 20.4 | 19.5 [19.0, 20.1] | 96% | 95% | reached |\n" in text
+    assert "| 3 | 9/10 | 20.0 | 18.0 | 90% | 93% | some diverged |" in text
     assert "| 4 | 0/10 | 18.0 | – | – | 90% | no runs yet |" in text
+    assert "| 6 | 1/1 | – | 17.0 | – | 87% | no oracle |" in text
+    assert "| 8 | 1/1 | 20.0 | 17.0 | 85% | – | no target |" in text
     assert text.endswith("\n\nDecisive: none (ingredients judged so far: 0 of 1).\n")
 
 

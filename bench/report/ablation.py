@@ -92,7 +92,13 @@ def _options(entry: MethodEntry, model: type[BaseModel] | None) -> dict[str, Any
 
 
 def ablation(table: list[Row]) -> Table:
-    """Report every change: final score, early stability, parameters, operations and time."""
+    """Report every change: final score, early stability, parameters, operations and time.
+
+    `iqm_change` and `early_drop_change` are the differences from the default, none for itself.
+    """
+    if not (found := changes(table)):
+        return []
+    default = found[0]
     return [
         {
             "kind": change.kind,
@@ -102,11 +108,22 @@ def ablation(table: list[Row]) -> Table:
             "expected": change.row.cell.expected,
             **interval("iqm", change.row.score),
             **interval("early_drop", change.drop),
+            **interval("iqm_change", iqm),
+            **interval("early_drop_change", drop),
             "trained_parameters": cost.trained_parameters if cost else None,
             "inference_parameters": cost.inference_parameters if cost else None,
             "flops_per_update": cost.flops_per_update if cost else None,
             "cpu_seconds": change.row.cpu_seconds,
         }
-        for change in changes(table)
+        for change in found
         for cost in [change.row.cost]
+        for iqm, drop in [_apart(change, default)]
     ]
+
+
+def _apart(change: Change, default: Change) -> tuple[Estimate | None, Estimate | None]:
+    """Return by how much scores, and early drops, exceed the default's; none without runs."""
+    if change is default or not (len(change.drops) and len(default.drops)):
+        return None, None
+    scores = stats.difference([change.row.cell.scores], [default.row.cell.scores])
+    return scores, stats.difference([change.drops], [default.drops])

@@ -17,6 +17,7 @@ import numpy as np
 
 from bench import registry, stats
 from bench.config import RunConfig
+from bench.methods import method_entry
 from bench.records import Cost
 from bench.report.load import Outcome, Problem, Results, counts
 from bench.stats import Array, Estimate
@@ -69,8 +70,15 @@ class Cell:
     @property
     def reference(self) -> bool:
         """Whether this is an end of the scale, or another controller, and not a contestant."""
-        learns = not self.outcomes or any(o.cost.trained_parameters for o in self.outcomes)
-        return self.experiment.partition(".")[0] == REFERENCES or not learns
+        controller = method_entry(self.config.method).scheme is None
+        return controller or self.experiment.partition(".")[0] == REFERENCES
+
+    @property
+    def why_empty(self) -> str:
+        """Say why no run enters: `no runs` yet, or ``no usable runs (2 missing, 4 diverged)``."""
+        if self.count("missing") == len(self.problems):
+            return "no runs"
+        return f"no usable runs ({counts(self.problems)})"
 
     @property
     def scores(self) -> Array:

@@ -163,7 +163,7 @@ def glance(entries: Table) -> Table:
     """Put the verdicts of a ledger side by side: a column `N = n` per number of agents.
 
     A line per claim, experiment and curve; the verdict has the count of its runs where some of
-    those asked for are not there, is `no runs` where none is, and empty where nothing is asked.
+    those asked for are not there, its ground where none is, and is empty where nothing is asked.
     """
     agents = sorted({int(str(entry["agents"])) for entry in entries})
     lines: dict[tuple[Value, ...], dict[str, Value]] = {}
@@ -174,13 +174,13 @@ def glance(entries: Table) -> Table:
         )
         verdict, runs, expected = (entry[name] for name in ("verdict", "runs", "expected"))
         some = "" if runs == expected else f" ({runs}/{expected})"
-        line[f"N = {entry['agents']}"] = f"{verdict}{some}" if runs else "no runs"
+        line[f"N = {entry['agents']}"] = f"{verdict}{some}" if runs else entry["ground"]
     return list(lines.values())
 
 
 def _judge(case: Case) -> Finding:
     if case.row.score is None:
-        return "inconclusive", "no runs"
+        return "inconclusive", case.row.cell.why_empty
     if diverged := case.row.cell.count("diverged"):
         return "inconclusive", f"{diverged} of {case.row.cell.expected} runs diverged"
     return RULES[case.claim.test](case)
@@ -289,6 +289,9 @@ def _fewer(case: Case) -> Finding:
 def _sooner(case: Case) -> Finding:
     if case.than is None or not case.than.cell.outcomes:
         return "inconclusive", f"no runs of {case.claim.than}"
+    if diverged := case.than.cell.count("diverged"):
+        lost = f"{diverged} of {case.than.cell.expected} runs of {case.claim.than} diverged"
+        return "inconclusive", lost
     both = (case.row, case.than)
     if not any(_learns(dataclasses.replace(case, row=row))[0] == "supported" for row in both):
         return "inconclusive", "neither has learned"

@@ -28,7 +28,7 @@ CONTEXT = [
 FORMATS = {
     **{".csv": "text/csv", ".html": "text/html", ".json": "application/json"},
     **{".pdf": "application/pdf", ".png": "image/png", ".svg": "image/svg+xml"},
-    ".tex": "text/x-tex",
+    **{".gif": "image/gif", ".tex": "text/x-tex"},
 }
 """Media type by ending; what else lies in a results folder is no part of the crate."""
 BUILT = (".", "tables", "figures", "leaderboard")

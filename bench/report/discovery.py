@@ -13,6 +13,7 @@ from bench.report.values import discovery_rate
 def discovery(table: list[Row]) -> Table:
     """Report each world of cooperative navigation: rates of successful steps.
 
+    Worlds where success ends an episode are left out: what follows it is not found by chance.
     `predicted` is :func:`bench.report.values.discovery_rate`, empty where agents or targets are
     not drawn uniformly.  `random` is the reference of that name, `training` the first training
     interval of the runs with the group goal, of the first experiment in that world.  Each is given
@@ -21,7 +22,7 @@ def discovery(table: list[Row]) -> Table:
     worlds: dict[World, list[Row]] = {}
     for row in table:
         world = row.cell.setting.world
-        if registry.family(world.task) == "coop-nav":
+        if registry.family(world.task) == "coop-nav" and json.loads(world.options)["end"] == "time":
             worlds.setdefault(world, []).append(row)
     entries: Table = []
     for world, found in worlds.items():
@@ -33,6 +34,7 @@ def discovery(table: list[Row]) -> Table:
                 "radius": options["radius"],
                 "targets": options["targets"],
                 "start": options["start"],
+                "collisions": options["collisions"],
                 "agents": world.agents,
                 "predicted": discovery_rate(world.agents, options["radius"]) if uniform else None,
                 **_rate("random", *_random(found)),

@@ -8,7 +8,9 @@ from typing import Literal
 from bench.report.aggregate import Row
 from bench.report.claims import Thresholds, load_rules
 
-Outcome = Literal["learned", "partial", "nothing", "open", "few seeds", "no runs", "no oracle"]
+Outcome = Literal[
+    "learned", "partial", "nothing", "open", "few seeds", "no runs", "no usable runs", "no oracle"
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +44,7 @@ def judge(letter: str, row: Row) -> Curve:
 def _outcome(row: Row, above_random: bool | None, lines: Thresholds) -> Outcome:
     score, oracle = row.score, row.reference.oracle
     if score is None:
-        return "no runs"
+        return "no runs" if row.cell.why_empty == "no runs" else "no usable runs"
     if oracle is None:
         return "no oracle"
     if score.lo is None or score.hi is None:

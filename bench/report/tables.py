@@ -125,8 +125,9 @@ def _cost(row: Row) -> dict[str, Value]:
 def costs(table: list[Row]) -> Table:
     """What each method costs at each number of agents, in the first cell that has a record.
 
-    CPU seconds, and the runs counted, are those of that cell; the references, which do not learn,
-    are left out.
+    CPU seconds, and the runs counted, are those of that cell, whose experiment, reward and sampler
+    are named: seconds of unlike cells do not compare.  The references, which do not learn, are
+    left out.
     """
     entries: dict[tuple[str, int], dict[str, Value]] = {}
     contestants = [
@@ -134,7 +135,8 @@ def costs(table: list[Row]) -> Table:
     ]
     for row in sorted(contestants, key=lambda row: row.cost is None):
         c = row.cell.config
-        named = {"method": c.method, "agents": c.agents, **counted([row.cell])}
+        measured = {"experiment": row.cell.experiment, "reward": c.reward, "sampler": c.sampler}
+        named = {"method": c.method, "agents": c.agents, **measured, **counted([row.cell])}
         entries.setdefault((c.method, c.agents), {**named, **_cost(row)})
     methods = list(dict.fromkeys(row.cell.config.method for row in contestants))
     return [

@@ -68,7 +68,12 @@ def test_the_quick_form_is_trained_and_reported(quick, tmp_path) -> None:
     expected = [run.config.method for run in quick.expected.values()]
     assert [row["method"] for row in written] == expected[2:], "all but the references"
     assert written[0]["kind"] == "default"
+    assert written[0]["iqm_change"] == written[0]["early_drop_change"] == "", "the default's own"
     for row, outcome in zip(written, list(quick.outcomes.values())[2:], strict=True):
+        for name in ("iqm", "early_drop"):
+            if row is not written[0]:
+                change = float(row[name]) - float(written[0][name])
+                assert float(row[f"{name}_change"]) == pytest.approx(change, abs=1e-4)
         assert float(row["iqm"]) == pytest.approx(outcome.score, rel=1e-5)
         assert float(row["early_drop"]) == pytest.approx(early_drop(outcome), rel=1e-5)
         assert int(row["trained_parameters"]) == outcome.cost.trained_parameters

@@ -94,6 +94,18 @@ def test_a_cell_without_runs_has_no_rank_and_leaves_its_setting_out(copy):
     assert (overall(results).settings, overall(results).common) == (7, 8)
 
 
+def test_a_controller_without_its_record_is_no_contestant(tmp_path):
+    experiments = dict(synthetic.GRID["experiments"])
+    asked = {"question": "Another end?", "methods": ["gatherer", "oracle"], "agents": [2]}
+    asked["seeds"] = [0]
+    grid = synthetic.write_grid(tmp_path, experiments={**experiments, "distance": asked})
+    paths = synthetic.write_records(grid, tmp_path)
+    paths["distance/gatherer/group-goal-uniform/n2/seed0"].unlink()
+    found = overall(load(grid, tmp_path))
+    assert [standing.method for standing in found.standings] == ["ps-maddpg", "iql"]
+    assert (found.settings, found.common) == (8, 8)
+
+
 def test_without_references_there_are_no_standings(tmp_path):
     experiments = {"figure4": synthetic.GRID["experiments"]["figure4"]}
     grid = synthetic.write_grid(tmp_path, experiments=experiments)

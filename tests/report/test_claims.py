@@ -20,6 +20,7 @@ from bench.report.aggregate import Cell, Reference, Row
 from bench.report.claims import Case, Claim, Thresholds, glance, lazy_agents, ledger, load_rules
 from bench.report.curves import CURVES
 from bench.report.load import Outcome, Problem
+from bench.report.outcomes import judge as judge_curve
 from bench.stats import estimate
 
 ROOT = Path(__file__).parents[2]
@@ -114,6 +115,19 @@ def test_a_diverged_run_leaves_no_verdict(make_row: Any) -> None:
     assert judge(claim("learns"), row) == "inconclusive"
 
 
+def test_a_cell_that_lost_all_of_its_runs_is_not_called_one_without_runs(make_row: Any) -> None:
+    row = make_row([])
+    assert claims._judge(Case(claim("learns"), row, None, LINES))[1] == "no runs"
+    lost = tuple(Problem(f"run {i}", kind, "?") for i, kind in enumerate(["missing", "diverged"]))
+    row = dataclasses.replace(row, cell=dataclasses.replace(row.cell, problems=lost))
+    verdict, ground = claims._judge(Case(claim("learns"), row, None, LINES))
+    assert (verdict, ground) == ("inconclusive", "no usable runs (1 missing, 1 diverged)")
+    assert judge_curve("A", row).outcome == "no usable runs"
+    entry = {"claim": "?", "experiment": "e", "curve": "A", "agents": 2, "verdict": verdict}
+    (line,) = glance([{**entry, "ground": ground, "runs": 0, "expected": 2}])
+    assert line["N = 2"] == ground
+
+
 def test_without_an_oracle_nothing_is_judged(make_row: Any) -> None:
     row = dataclasses.replace(make_row([12.0] * 6), reference=Reference(0.1, None))
     for test in ("learns", "fails", "nothing", "lazy", "replans"):
@@ -169,6 +183,10 @@ def test_what_is_counted_and_what_comes_sooner(make_row: Any) -> None:
     assert judge(asked, early, early) == "inconclusive"
     slow, hopeless = make_row([0.1] * 6, areas=[1] * 6), make_row([0.0] * 6, areas=[0] * 6)
     assert judge(asked, slow, hopeless) == "inconclusive"
+    lost = (Problem("a run", "diverged", "NaN"),)
+    lucky = dataclasses.replace(late, cell=dataclasses.replace(late.cell, problems=lost))
+    verdict, ground = claims._judge(Case(asked, early, lucky, LINES))
+    assert verdict == "inconclusive" and "runs of maddpg diverged" in ground
     assert judge(asked, early, hopeless) == "supported"
     assert judge(asked, hopeless, early) == "refuted"
 

@@ -7,11 +7,13 @@ import math
 
 import numpy as np
 import pytest
+import synthetic
 from evidence import pick, record, texts, with_outcomes
 
 from bench.records import Training
 from bench.report import discovery, draw_evidence, mechanism, teams, values
-from bench.report.aggregate import Reference, Row
+from bench.report.aggregate import Reference, Row, rows
+from bench.report.load import load
 
 EPISODES = [100, 200, 300, 400]
 
@@ -133,6 +135,15 @@ def test_rates_are_those_of_the_records(why, table):
     successes = sum(run["mean"]["successful_steps"][0] * episodes for run in runs)
     assert entry["training_steps"] == 10 * episodes * 30
     assert entry["training_rate"] == pytest.approx(successes / entry["training_steps"])
+
+
+def test_steps_after_a_success_that_ends_the_episode_are_not_found_by_chance(tmp_path):
+    asked = {"question": "?", "methods": ["random"], "agents": [2], "seeds": [0]}
+    ended = {**asked, "settings": {"task_options": {"end": "success"}}}
+    grid = synthetic.write_grid(tmp_path, experiments={"a": ended, "b": asked})
+    synthetic.write_records(grid, tmp_path)
+    (entry,) = discovery.discovery(rows(load(grid, tmp_path)))
+    assert entry["random_steps"] == 20 * 30, "those of b alone"
 
 
 def test_nothing_is_predicted_where_not_all_is_drawn_uniformly(table):

@@ -79,6 +79,15 @@ def test_sections_of_other_grids_are_set_and_cite_their_figures(small, built, be
     assert expected | {"<episode>"} <= labels <= cited
 
 
+def test_a_recipe_without_a_single_success_has_a_paper(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(paper, "BESIDE", tmp_path)
+    grid = synthetic.write_shortened(QUICK.with_name("beyond.yaml"), tmp_path, 5)
+    synthetic.write_records(grid, tmp_path, "zero")
+    for module in (tables, figures):
+        module.build(load(grid, tmp_path), tmp_path / "beyond")
+    assert paper.compile_pdf(small.out, ALL)
+
+
 def test_the_paper_says_where_a_recipe_has_no_runs(small, built, tmp_path, monkeypatch):
     monkeypatch.setattr(paper, "BESIDE", tmp_path)
     grid = QUICK.with_name("beyond.yaml")
