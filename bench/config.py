@@ -132,6 +132,8 @@ class RunConfig(Strict):
                 f"({self.agents}), each once"
             )
         family = registry.family(self.task)
+        if family != self.task and family != "pettingzoo":
+            raise ValueError(f"task '{self.task}': a path follows pettingzoo: alone; drop it")
         registry.look_up(registry.TASKS, "task", family)
         if family in registry.REWARDS:
             registry.look_up(registry.REWARDS[family], f"reward of {family}", self.reward)
@@ -217,6 +219,11 @@ def resolve(*layers: Mapping[str, Any], tuned: bool = False, where: str = "reque
         raise RequestError(
             f"{where}: method '{name}' is conditioned on features of the agents' roles, which task "
             f"'{config.task}' does not give; choose task {' or '.join(registry.FEATURED)}"
+        )
+    if config.curriculum != "none" and config.task_options.get("end") == "success":
+        raise RequestError(
+            f"{where}: curriculum = {config.curriculum}: its gate is a share of steps that are "
+            "rewarded, and with end = success there is but one; choose end = time"
         )
     aimless = family in registry.TASKS and family not in registry.GOALS
     if aimless and config.sampler in registry.RELABELLING:

@@ -67,8 +67,8 @@ class Task(Protocol):
 
 
 @runtime_checkable
-class GoalTask(Protocol):
-    """What a task may have besides, so that the goal of a stored episode can be another one."""
+class GoalTask(Task, Protocol):
+    """A task with what it may have besides, so that a stored episode can be about another goal."""
 
     def achieved(self, state: Tensor, chance: Tensor) -> Tensor:
         """Return a goal that states [..., S] meet, as numbers [..., X] that each may err a little.

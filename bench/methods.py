@@ -6,7 +6,9 @@ import functools
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
 
 from bench import registry
 from bench.errors import RequestError, nearest
@@ -29,9 +31,9 @@ class MethodEntry(Strict):
     """Keyword options of the algorithm."""
     scheme_options: dict[str, Any] = {}
     """Keyword options of the scheme."""
-    actions: str = "continuous"
-    """Action space that the method acts in: continuous or discrete."""
-    samplers: list[str] = list(registry.SAMPLERS)
+    actions: Literal["continuous", "discrete"] = "continuous"
+    """Action space that the method acts in."""
+    samplers: Annotated[list[str], Field(min_length=1)] = list(registry.SAMPLERS)
     """Samplers that the method supports; a grid that asks for another is refused."""
     settings: dict[str, Any] = {}
     """RunConfig values that are this method's defaults."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -28,7 +28,11 @@ class Outcome:
 
 
 def outcomes(
-    fleet: Fleet, history: History, kept: Mapping[str, Tensor], watch: Stopwatch
+    fleet: Fleet,
+    history: History,
+    kept: Mapping[str, Tensor],
+    watch: Stopwatch,
+    hosts: Sequence[Mapping[str, str]],
 ) -> list[Outcome]:
     """Assess the last and the best policies, and make each replica's record.
 
@@ -37,6 +41,7 @@ def outcomes(
         history: its curves.
         kept: the best policies, each tensor [R, ...]; empty for controllers.
         watch: its seconds so far.
+        hosts: where it was trained.
     """
     config = fleet.config
     random = fleet.random.fold("assessment")
@@ -57,7 +62,7 @@ def outcomes(
         best = assess(fleet)
     transfer = {agents: assess(fleet.resized(agents)) for agents in config.transfer_agents}
     cost = fleet.cost()
-    facts = provenance(fleet.device, len(fleet.configs), watch)
+    facts = provenance(fleet.device, len(fleet.configs), watch, hosts)
     found = []
     for replica, own in enumerate(fleet.configs):
         reason, best_at = history.failed[replica], history.best_episode[replica]

@@ -10,7 +10,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ NOT_TRAINING = {
 """Parts of bench/ that training does not import."""
 
 
+THEN = " then "
+"""Between the hosts of a run that has moved."""
 RSS_PER_MB = 1 << 20 if sys.platform == "darwin" else 1 << 10
 """getrusage counts bytes on macOS and kilobytes on Linux."""
 
@@ -86,11 +88,21 @@ def cpu() -> str:
     return f"{name}, {torch.backends.cpu.get_cpu_capability()}"
 
 
-def provenance(device: torch.device, replicas: int, watch: Stopwatch) -> dict[str, Any]:
-    """Return host facts: versions, commit, device, and seconds and memory per replica."""
+def host(device: torch.device) -> dict[str, str]:
+    """Name what the numbers of a run depend on, here: the CPU, and the device."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
+    return {"cpu": cpu(), "device": f"{device.type} {name}".strip()}
+
+
+def provenance(
+    device: torch.device, replicas: int, watch: Stopwatch, hosts: Sequence[Mapping[str, str]]
+) -> dict[str, Any]:
+    """Return host facts: versions, commit, device, and seconds and memory per replica.
+
+    A run that was interrupted may have been on several `hosts`; each is named once, in turn.
+    """
     commit, dirty = _commit()
     peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
     return {
         "commit": commit,
         "dirty": dirty,
@@ -98,8 +110,7 @@ def provenance(device: torch.device, replicas: int, watch: Stopwatch) -> dict[st
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "cpu": cpu(),
-        "device": f"{device.type} {name}".strip(),
+        **{what: THEN.join(dict.fromkeys(host[what] for host in hosts)) for what in hosts[0]},
         "threads": torch.get_num_threads(),
         "replicas": replicas,
         **{name: round(value / replicas, 2) for name, value in watch.read().items()},

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench import registry
 from bench.config import behaviour
 from bench.errors import RequestError, WorldError
 from bench.files import clear_temporary, write_atomic
@@ -93,11 +94,14 @@ def train_runs(
         todo = [run for run in runs if kept[run.key] is None]
         for done in ([run] for run in runs if kept[run.key] is not None):
             _clear_checkpoints(places.checkpoint(done))
-        if not todo:
-            _clear_checkpoints(places.checkpoint(runs))
-        trained = _train(todo, places, device, checkpoint_seconds, wandb) if todo else []
-        made = {**kept, **dict(zip((run.key for run in todo), trained, strict=True))}
-        return [record for record in made.values() if record is not None]
+        # Killed while it wrote its records, a fleet is whole in its checkpoint, and near its end.
+        fleet = runs if todo and places.checkpoint(runs).exists() else todo
+        trained = _train(fleet, todo, places, device, checkpoint_seconds, wandb) if todo else []
+        _clear_checkpoints(places.checkpoint(runs))
+        made = dict(zip((run.key for run in fleet), trained, strict=True)) | {
+            key: record for key, record in kept.items() if record is not None
+        }
+        return [made[key] for key in keys]
 
 
 def _clear_checkpoints(path: Path) -> None:
@@ -108,12 +112,13 @@ def _clear_checkpoints(path: Path) -> None:
 
 def _train(
     runs: Sequence[Run],
+    todo: Sequence[Run],
     places: Places,
     device: str,
     checkpoint_seconds: float,
     wandb: bool,
 ) -> list[Record]:
-    """Train what fits the device at once, one such fleet after the other."""
+    """Train what fits the device at once, one such fleet after the other; write what is to do."""
     _check_writable(places, runs)
     import torch
 
@@ -126,7 +131,7 @@ def _train(
     while len(records) < len(runs):
         fleet = runs[len(records) : len(records) + size]
         try:
-            records += _train_fleet(fleet, places, where, checkpoint_seconds, wandb)
+            records += _train_fleet(fleet, todo, places, where, checkpoint_seconds, wandb)
         except torch.OutOfMemoryError:
             if len(fleet) == 1:
                 raise
@@ -145,7 +150,8 @@ def _fits(runs: Sequence[Run], device: torch.device) -> int:
 
     from bench.fleet import Fleet
 
-    if device.type != "cuda":
+    # PettingZoo's environments have numbers, and live on the host.
+    if device.type != "cuda" or registry.family(runs[0].config.task) == "pettingzoo":
         return len(runs)
     # Without numbers, so without memory.
     held = max(Fleet([runs[0].config], torch.device("meta")).nbytes, 1)
@@ -158,6 +164,7 @@ def _fits(runs: Sequence[Run], device: torch.device) -> int:
 
 def _train_fleet(
     runs: Sequence[Run],
+    todo: Sequence[Run],
     places: Places,
     device: torch.device,
     checkpoint_seconds: float,
@@ -178,6 +185,8 @@ def _train_fleet(
         listeners.append(mirror)
     outcomes = train(configs, device, checkpoint, listeners)
     for run, outcome in zip(runs, outcomes, strict=True):
+        if run not in todo:
+            continue
         _make_room(places.record(run), run, outcome.record)
         if outcome.policy:
             save_policy(places.policy(run), run.config, outcome.policy)

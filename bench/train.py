@@ -22,7 +22,7 @@ from bench.fleet import Fleet
 from bench.history import History, keep_best
 from bench.interfaces import Batch
 from bench.outcome import Outcome, outcomes
-from bench.provenance import Stopwatch
+from bench.provenance import Stopwatch, host
 from bench.random import Random
 
 VERSION = 2
@@ -92,7 +92,7 @@ class Run:
         self._group = self._updates = 0
         self._history = History(len(fleet.configs), fleet.task.score)
         self._best: dict[str, Tensor] = {}
-        self._watch = Stopwatch()
+        self._watch, self._hosts = Stopwatch(), [host(fleet.device)]
         self._learned: list[tuple[Mapping[str, Tensor], Tensor]] = []
         self._sums: dict[str, Tensor] = {}
         self._summed = 0
@@ -147,6 +147,12 @@ class Run:
     def _learn(self, random: Random) -> None:
         """One update: sample, learn, and tell the sampler of the TD errors."""
         fleet, config = self._fleet, self._fleet.config
+        lived = fleet.replay.lived() if self._updates == 0 else 1
+        if isinstance(lived, Tensor) and not lived.all():
+            raise RequestError(
+                f"parallel = {config.parallel}: the episodes before the first update had all ended "
+                "when they began, so there is nothing to learn from; choose more"
+            )
         progress = self._updates * config.steps_per_update / (config.episodes * fleet.task.horizon)
         indices, weight = fleet.sampler.sample(random, progress)
         relabelled = fleet.relabel(random.fold("relabel"), indices)
@@ -190,7 +196,7 @@ class Run:
         counted = task.metrics(states[:, :, 1:])
         totals = task.episode_metrics({name: value.sum(2) for name, value in counted.items()})
         seen = {f"episode/{name}": value.mean(1) for name, value in totals.items()}
-        seen["episode/return"] = reward.sum(2).mean(1)
+        seen.setdefault("episode/return", reward.sum(2).mean(1))
         for name, value in {**seen, **self._sum_learned()}.items():
             self._sums[name] = self._sums[name] + value if name in self._sums else value
         parts = [*fleet.algorithm.policy.values(), *self._sums.values()]
@@ -222,10 +228,10 @@ class Run:
         episode = self._group * config.parallel
         if history.episode and history.episode[-1] == episode:
             return
-        self._note_failures()
         random = fleet.random.fold("evaluation").fold(len(history.episode))
         episodes = config.evaluation_episodes
         raw = evaluate(fleet.task, fleet.algorithm, random, episodes, fleet.reward)
+        self._note_failures(raw)
         env_steps = episode * fleet.task.horizon
         better = history.evaluated(episode, env_steps, self._updates, raw)
         self._best = keep_best(self._best, fleet.algorithm.policy, better)
@@ -234,9 +240,15 @@ class Run:
         for listener in self._listeners:
             listener.evaluated(history)
 
-    def _note_failures(self) -> None:
-        """Tell the history which replicas have diverged since the last time, and when."""
+    def _note_failures(self, raw: Mapping[str, Tensor]) -> None:
+        """Tell the history which replicas have diverged since the last time, and when.
+
+        Args:
+            raw: the evaluation now, each [R, episodes]: finite parameters can act by a NaN.
+        """
         if self._fleet.algorithm.trains:
+            finite = torch.stack([values.isfinite().all(1) for values in raw.values()]).all(0)
+            self._failed.masked_fill_(~finite & (self._failed < 0), self._group)
             for replica, group in enumerate(self._failed.tolist()):
                 if group >= 0:
                     self._history.fail(replica, group * self._fleet.config.parallel)
@@ -251,13 +263,13 @@ class Run:
             ).tolist()
             for name, total in self._sums.items()
         }
-        share = self._rewarded.sum(1) / len(self._fleet.replay)
+        share = self._rewarded.sum(1) / self._fleet.replay.lived()
         self._history.trained(episode, {**values, "rewarded_share_buffer": share.tolist()})
         self._sums, self._summed = {}, 0
 
     def outcomes(self) -> list[Outcome]:
         """Assess what was learned: one outcome per replica."""
-        return outcomes(self._fleet, self._history, self._best, self._watch)
+        return outcomes(self._fleet, self._history, self._best, self._watch, self._hosts)
 
     # -- surviving ---------------------------------------------------------------------------------
 
@@ -278,6 +290,7 @@ class Run:
             "summed": self._summed,
             "history": self._history.dump(),
             "clock": self._watch.read(),
+            "hosts": self._hosts,
         }
         self._checkpoint.write(tensors, header)
 
@@ -294,3 +307,4 @@ class Run:
         self._summed = int(str(header["summed"]))
         self._history = History(**header["history"])  # type: ignore[arg-type]
         self._watch = Stopwatch(header["clock"])  # type: ignore[arg-type]
+        self._hosts = [*header["hosts"], *self._hosts]  # type: ignore[misc]

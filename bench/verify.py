@@ -29,6 +29,8 @@ over episodes, in every metric."""
 LAST = 3.0
 """Elsewhere, the score may differ by so many standard deviations over the recorded seeds, or by so
 many standard errors of the evaluation, whichever is more."""
+VECTOR = 16
+"""Numbers in the widest vector of a CPU."""
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 Verdict = Literal["identical", "within tolerance", "differs"]
@@ -75,7 +77,7 @@ def verify(path: Path) -> Comparison:
     """Train a recorded run again, on the CPU, and compare."""
     import torch
 
-    from bench.provenance import cpu
+    from bench.provenance import THEN, cpu
     from bench.runner import keep_freed_memory
     from bench.train import train
 
@@ -86,11 +88,17 @@ def verify(path: Path) -> Comparison:
     made_on = old.provenance.get("cpu")
     packages = old.provenance.get("packages")
     version = packages.get("torch") if isinstance(packages, dict) else None
-    device = str(old.provenance.get("device", "cpu")).startswith("cpu")
-    here = device and (made_on, version) == (cpu(), torch.__version__)
+    devices = str(old.provenance.get("device", "cpu")).split(THEN)
+    # Side by side with others, batches that do not fill vectors round otherwise.
+    alike = old.provenance.get("replicas", 1) == 1 or old.config.batch % VECTOR == 0
+    here = (
+        alike
+        and all(device.startswith("cpu") for device in devices)
+        and (made_on, version) == (cpu(), torch.__version__)
+    )
     verdict, reason = compare(old, new, here, scores(path.parent))
     return Comparison(
-        run=path.relative_to(path.parents[4]).with_suffix("").as_posix(),
+        run=Path(*path.parts[-5:]).with_suffix("").as_posix(),
         behaviour=_short(old.behaviour),
         cpu="same" if here else "other" if made_on else "not recorded",
         verdict=verdict,

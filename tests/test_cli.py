@@ -41,7 +41,7 @@ MISTAKES: list[tuple[list[str], int, str]] = [
     (["train", "--curriculum", "nope"], 2, "radius"),
     (["train", "--augmentation", "nope"], 2, "permutation"),
     (["evaluate", "x.safetensors", "--agents=0"], 2, "at least 1"),
-    (["evaluate", "x.safetensors", "--seed=-1"], 2, "0 or more"),
+    (["evaluate", "x.safetensors", "--seed=-1"], 2, "from 0 to"),
     (["evaluate", "x.safetensors", "--episodes=0"], 2, "at least 1"),
     (["evaluate", "nope.safetensors"], 1, "no policy"),
     (["evaluate", "nope.txt"], 2, "nope.txt"),

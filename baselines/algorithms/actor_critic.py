@@ -25,6 +25,8 @@ from bench.validation import validate
 
 VERSION = 1
 """Stands also for critics, actions, and what the symmetry of a team is built from."""
+OPTION_VERSIONS = {"twin": 2}
+"""twin, 2: the gradients of twins that are sets are clipped apart, as others' are."""
 
 
 class ActorCritic(Learned):
@@ -143,6 +145,12 @@ class ActorCritic(Learned):
         action = batch.action.transpose(1, 2)
         stored = self._critics.see(by_critics.observation.transpose(1, 2), action)
         return self._output_gradient(by_critics, stored, outputs)
+
+    def parameter_counts(self) -> tuple[int, int, int]:
+        """Count trained, inference and peak parameters of one replica, a view's among them."""
+        trained, acting, peak = super().parameter_counts()
+        seen = 0 if self._seeing is None else self._seeing.size(self._actor.online.views)
+        return trained, acting + seen, peak
 
     def state(self) -> Mapping[str, Tensor]:
         """Return networks, targets and moments of actors and critics, and what draws depend on."""

@@ -73,9 +73,10 @@ class ActorCriticOptions(Strict):
                     "gamma = 1: returns have no bound, and reward_range asks for one; choose less"
                 )
             found = registry.reward_range(config.reward, config.agents)
-            if found is not None and not least <= found[0] <= found[1] <= largest:
+            if found is None or not least <= found[0] <= found[1] <= largest:
+                known = f"from {found[0]:g} to {found[1]:g}" if found else "of unknown range"
                 raise RequestError(
-                    f"reward '{config.reward}' is from {found[0]:g} to {found[1]:g}, and "
+                    f"reward '{config.reward}' is {known}, and "
                     f"reward_range keeps target values to rewards from {least:g} to {largest:g}; "
                     "choose reward group-goal, or a method without reward_range such as "
                     "deep-set-maddpg-unbounded"

@@ -17,26 +17,22 @@ from bench.random import Random
 
 
 class Twins:
-    """One network for the value of a set, or two, each with its parameters under its number."""
+    """One network for the value of a set, or two side by side, which share nothing."""
 
     def __init__(self, network: DeepSet | AttentionCritic | ExchangeableCritic, count: int) -> None:
         self._network, self._count = network, count
 
     def init(self, random: Random) -> dict[str, Tensor]:
-        """Draw each."""
+        """Draw each: [R, G, ...] where one network has [R, 1, ...]."""
         drawn = [self._network.init(random.fold(number)) for number in range(self._count)]
-        return {
-            f"{n}.{name}": value for n, part in enumerate(drawn) for name, value in part.items()
-        }
+        return {name: torch.cat([part[name] for part in drawn], 1) for name in drawn[0]}
 
     def values(self, parameters: Mapping[str, Tensor], x: Tensor, count: int) -> Tensor:
         """Evaluate x [R, N, B, O + A] by the first `count`: [R, count, B, 1]."""
-        found = []
-        for number in range(count):
-            prefix = f"{number}."
-            own = {k.removeprefix(prefix): v for k, v in parameters.items() if k.startswith(prefix)}
-            found.append(self._network.value(own, x))
-        return found[0] if count == 1 else torch.cat(found, 1)
+        if self._count == 1:
+            return self._network.value(parameters, x)
+        own = ({k: v[:, n : n + 1] for k, v in parameters.items()} for n in range(count))
+        return torch.cat([self._network.value(part, x) for part in own], 1)
 
 
 class SetCritics(Critics):

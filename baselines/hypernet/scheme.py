@@ -204,7 +204,9 @@ class Hypernet:
         """After a step: shrink what makes the agents different, and count the update."""
         o = self._options
         if o.decay or o.l1:
-            for branch in self._branches.values():
+            for name, branch in self._branches.items():
+                if name == o.frozen:
+                    continue
                 shrink(branch.differences(parameters), lr, o.decay, o.l1)
         if CLOCK in parameters:
             parameters[CLOCK].add_(1)

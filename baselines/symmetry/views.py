@@ -67,6 +67,10 @@ class Seeing:
         own = {k: v for k, v in parameters.items() if not k.startswith("view.")}
         return self._scheme.weights(own)
 
+    def size(self, parameters: Mapping[str, Tensor]) -> int:
+        """Count the view's parameters of one replica."""
+        return sum(v[0].numel() for k, v in parameters.items() if k.startswith("view."))
+
     def see(self, parameters: Mapping[str, Tensor], x: Tensor) -> Tensor:
         """Return what the network is fed: [R, N, B, O] -> [R, N, B, width]."""
         own = {k.removeprefix("view."): v for k, v in parameters.items() if k.startswith("view.")}

@@ -49,7 +49,7 @@ def watch(options: argparse.Namespace) -> None:
 def _check_acting(options: argparse.Namespace) -> None:
     if options.agents is not None and options.agents < 1:
         raise RequestError(f"--agents {options.agents}: must be at least 1")
-    if options.seed < 0:
-        raise RequestError(f"--seed {options.seed}: must be 0 or more")
+    if not 0 <= options.seed < 2**31:
+        raise RequestError(f"--seed {options.seed}: must be from 0 to {2**31 - 1}")
     if options.episodes < 1:
         raise RequestError(f"--episodes {options.episodes}: must be at least 1")

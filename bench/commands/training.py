@@ -43,6 +43,7 @@ def train(options: argparse.Namespace) -> None:
             raise RequestError("--run names a run of a grid: give --grid too")
         base = resolve(given, {"task_options": task_options}, where="train")
         seeds = range(base.seed, base.seed + options.replicas)
+        resolve({"seed": seeds[-1]}, where=f"train --replicas {options.replicas}")
         task = base.task.replace(":", ".")  # or the next task would meet this one's records
         runs = [Run(task, base.model_copy(update={"seed": seed})) for seed in seeds]
         places = Places(options.results / "local")

@@ -43,8 +43,11 @@ class _Relabelled:
         goal = torch.add(goal, error, alpha=self._jitter)
         chosen = random.fold("whether").uniform(batch, 1) < self._share
         state, action, following = drawn
+        about = task.with_goal(state, goal)
+        if (ended := task.terminated(about)) is not None:
+            chosen = chosen & ~ended.unsqueeze(-1)  # nothing begins where the goal is met already
         return (
-            torch.where(chosen, task.with_goal(state, goal), state),
+            torch.where(chosen, about, state),
             action,
             torch.where(chosen, task.with_goal(following, goal), following),
         )
@@ -64,11 +67,4 @@ class HindsightPrioritized(_Relabelled, Prioritized):
     def __init__(self, replay: Replay, config: RunConfig, replicas: slice) -> None:
         Prioritized.__init__(self, replay, config, replicas)
         _Relabelled.__init__(self, replay, config, replicas)
-        count = replicas.stop - replicas.start
-        self._errors = torch.zeros(count, replay.capacity, device=replay.device)
-
-    def update(self, indices: Tensor, td_errors: Tensor) -> None:
-        """Set priorities; drawn twice, under two goals, a transition has the larger error."""
-        self._errors.scatter_(1, indices, 0.0)
-        self._errors.scatter_reduce_(1, indices, td_errors.abs(), "amax")
-        super().update(indices, self._errors.gather(1, indices))
+        self._tell_apart(replay)

@@ -8,7 +8,8 @@ from bench.experience import Transitions
 from bench.interfaces import Exchangeable
 from bench.random import Random
 
-VERSION = 1
+VERSION = 2
+"""2: a transition that is drawn twice has the larger of two TD errors as its priority."""
 
 
 def permute(task: Exchangeable, random: Random, drawn: Transitions) -> Transitions:

@@ -94,6 +94,13 @@ class Prioritized:
         self._alpha, self._beta = config.per_alpha, config.per_beta
         self._tree = SumTree(count, replay.capacity, replay.device)
         self._largest = torch.ones(count, 1, device=replay.device)
+        self._errors: Tensor | None = None
+        if config.augmentation != "none":
+            self._tell_apart(replay)
+
+    def _tell_apart(self, replay: Replay) -> None:
+        """Expect a transition that is drawn twice to have two TD errors: the larger one counts."""
+        self._errors = torch.zeros(len(self._largest), replay.capacity, device=replay.device)
 
     def extend(self, new: slice, alive: Tensor | None) -> None:
         """Give new transitions the largest priority, those of ended episodes none."""
@@ -117,6 +124,10 @@ class Prioritized:
 
         A diverged replica's TD errors are not numbers; they count as 0, so that its fleet goes on.
         """
+        if self._errors is not None:
+            self._errors.scatter_(1, indices, 0.0)
+            self._errors.scatter_reduce_(1, indices, td_errors.abs(), "amax")
+            td_errors = self._errors.gather(1, indices)
         priorities = td_errors.abs().nan_to_num(0.0, 0.0, 0.0) + PRIORITY_FLOOR
         self._largest = torch.maximum(self._largest, priorities.amax(1, keepdim=True))
         self._tree.set(indices, _power(priorities, self._alpha))

@@ -119,6 +119,10 @@ class Replay:
         """Count the transitions of a replica (early endings not subtracted)."""
         return (self.filled - self.episodes) * self.horizon + self.episodes * self.step
 
+    def lived(self) -> Tensor | int:
+        """Count the transitions that can be drawn, [R], or of every replica alike."""
+        return len(self) if self._lengths is None else self._lengths.sum(1)
+
     def uniform(self, random: Random, batch: int, replicas: slice = slice(None)) -> Tensor:
         """Draw [R, B] transitions uniformly, with replacement, of all that are stored."""
         if self._lengths is not None:

@@ -71,7 +71,13 @@ def _nan(like: Array) -> Array:
 
 
 def courses(row: Row) -> Courses | None:
-    """Return the courses of a cell's runs; none if no record has them."""
+    """Return the courses of a cell's runs; none if no record has them.
+
+    None either under a curriculum that moves the radius: the buffer's rewarded transitions are
+    counted by the radius when their episodes ended, those of batches by the radius when drawn.
+    """
+    if row.cell.config.curriculum == "radius":
+        return None
     outcomes = [o for o in row.cell.outcomes if {SUCCESS, BUFFER, BATCH} <= o.training.mean.keys()]
     if not outcomes:
         return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 
 import numpy as np
 import torch
@@ -108,13 +109,19 @@ def _augment(covers: Tensor) -> Tensor:
 
 
 def least_total(distance: Tensor) -> Tensor:
-    """Return the least total distance of a one-to-one assignment: [..., E, N, N] -> [..., E]."""
+    """Return the least total distance of a one-to-one assignment: [..., E, N, N] -> [..., E].
+
+    NaN where a distance is not finite, as a diverged replica's are.
+    """
     agents = distance.shape[-1]
     if agents <= ENUMERATED:
         pairs = distance.flatten(-2).mT
         return (_indicator(agents, pairs.dtype, pairs.device) @ pairs).amin(-2)
     flat = distance.reshape(-1, agents, agents)
-    totals = [float(d[linear_sum_assignment(d)].sum()) for d in flat.cpu().numpy()]
+    totals = [
+        float(d[linear_sum_assignment(d)].sum()) if np.isfinite(d).all() else math.nan
+        for d in flat.cpu().numpy()
+    ]
     return torch.tensor(totals, dtype=distance.dtype, device=distance.device).view(
         distance.shape[:-2]
     )

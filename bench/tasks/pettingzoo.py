@@ -21,7 +21,8 @@ from bench.errors import RequestError, WorldError
 from bench.methods import load_methods
 from bench.random import Random
 
-VERSION = 1
+VERSION = 2
+"""2: the return in training is the sum over agents, as it is in evaluations."""
 
 LIMITS = ("max_cycles", "max_steps", "max_episode_steps", "horizon")
 """Names under which environments keep their limit of steps."""
@@ -232,7 +233,9 @@ class PettingZooTask:
             )
         self._elapsed += 1
         rows = current.reshape(-1, self.state_size).cpu().numpy().copy()
-        joint = action.detach().reshape(-1, self.agents, self.action_size).cpu().numpy()
+        # A diverged replica's actions are not numbers; its environments must go on all the same.
+        finite = action.detach().nan_to_num()
+        joint = finite.reshape(-1, self.agents, self.action_size).cpu().numpy()
         for env, row, vectors in zip(self._envs, rows, joint, strict=False):
             self._advance(env, row, vectors)
         return self._keep(rows, current.shape[:2], current.device)

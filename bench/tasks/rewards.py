@@ -57,12 +57,14 @@ def mpe_dense(task: CoopNav, state: Tensor, next_state: Tensor) -> Tensor:
 def assignment_shaping(task: CoopNav, state: Tensor, next_state: Tensor) -> Tensor:
     """The group goal plus potential-based shaping: gamma Phi(s') - Phi(s).
 
-    Phi is minus the least total distance of an assignment over N.  Such shaping leaves the optimal
-    policies of the group goal unchanged (Ng, Harada and Russell 1999).
+    Phi is minus the least total distance of an assignment over N, and 0 where an episode has ended.
+    Such shaping leaves the optimal policies of the group goal unchanged (Ng, Harada and Russell
+    1999).
     """
 
     def potential(at: Tensor) -> Tensor:
-        return -least_total(task.distances(at)) / task.agents
+        apart, ended = least_total(task.distances(at)) / task.agents, task.terminated(at)
+        return -(apart if ended is None else apart.masked_fill(ended, 0.0))
 
     shaping = task.gamma * potential(next_state) - potential(state)
     return group_goal(task, state, next_state) + _team(task, shaping)

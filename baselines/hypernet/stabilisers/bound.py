@@ -13,10 +13,14 @@ import torch
 from torch import Tensor
 
 
+def _norm(weight: Tensor) -> Tensor:
+    """Return the largest singular value [R, N, 1, 1]; of a diverged replica, any number."""
+    return torch.linalg.matrix_norm(weight.nan_to_num(), 2)[..., None, None]
+
+
 def spectral(weight: Tensor, largest: float) -> Tensor:
     """Leave matrices within the limit alone and scale the others onto it: [R, N, in, out]."""
-    norm = torch.linalg.matrix_norm(weight, 2)[..., None, None]
-    return weight * (largest / norm.clamp(min=largest))
+    return weight * (largest / _norm(weight).clamp(min=largest))
 
 
 def smooth(weight: Tensor, largest: float) -> Tensor:
@@ -26,8 +30,7 @@ def smooth(weight: Tensor, largest: float) -> Tensor:
         weight: [R, N, in, out].
         largest: c.
     """
-    ratio = torch.linalg.matrix_norm(weight, 2)[..., None, None] / largest
-    ratio = ratio.clamp(min=1e-6)
+    ratio = (_norm(weight) / largest).clamp(min=1e-6)
     return weight * (torch.tanh(ratio) / ratio)
 
 
