@@ -28,6 +28,16 @@ MISTAKES: list[tuple[list[str], int, str]] = [
     (["train", "--task-option", "raduis=1"], 2, "radius"),
     (["train", "--task-option", "radius"], 2, "KEY=VALUE"),
     (["train", "--replicas", "0"], 2, "at least 1"),
+    (["train", "--replicas", "2", "--seed", "2147483647"], 2, "seed = 2147483648"),
+    (["train", "--task", "coop-nav:x"], 2, "drop it"),
+    (
+        [
+            *("train", "--task=pettingzoo:mpe2.simple_spread_v3", "--reward=environment"),
+            *("--agents=3", "--method=joint-maddpg", "--sampler=uniform"),
+        ],
+        2,
+        "unknown range",
+    ),
     (["train", "--grid", "config/quick.yaml", "--run", "nope"], 2, "no run 'nope'"),
     (["train", "--grid", "nope.yaml", "--run", "x"], 2, "nope.yaml"),
     (["train", "--results", "/dev/null/x"], 1, "/dev/null/x"),

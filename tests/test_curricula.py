@@ -147,6 +147,8 @@ def test_a_fleet_in_a_curriculum_resumes_and_equals_its_runs(name: str, tmp_path
 
 
 def test_what_a_task_has_not_is_refused_in_one_line() -> None:
+    with pytest.raises(RequestError, match=r"curriculum = reverse: .* choose end = time"):
+        tiny(curriculum="reverse", task_options={"end": "success"})
     with pytest.raises(RequestError, match="unknown curriculum 'radios'; did you mean 'radius'"):
         resolve({"curriculum": "radios"})
     base = {k: v for k, v in TINY.items() if k != "task_options"}

@@ -135,6 +135,17 @@ def test_a_transition_drawn_twice_gets_the_larger_of_its_errors() -> None:
     assert leaves[5] == pytest.approx(0.2**0.6, rel=1e-4)
 
 
+def test_where_success_ends_an_episode_no_transition_begins_with_its_goal_met() -> None:
+    ended = {"dynamics": "first-order", "radius": 0.05, "end": "success"}
+    run = played(hindsight_next=1.0, hindsight_jitter=0.0, task_options=ended)
+    fleet = run._fleet
+    indices, random = drawn(fleet, 400)
+    state, _, following = fleet.relabel(random, indices)
+    assert not fleet.task.terminated(state).any()
+    arrived = fleet.task.terminated(following)
+    assert arrived.any() and (fleet.task.reward(state, following)[arrived] == 1).all()
+
+
 def test_a_task_without_goals_is_refused_in_one_line() -> None:
     base = {k: v for k, v in TINY.items() if k != "task_options"}
     config = resolve(base, {"task": "specialisation", "method": "iql", "sampler": "uniform"})

@@ -197,6 +197,15 @@ def test_a_diverged_replica_leaves_the_others_priorities_alone() -> None:
     broken.sample(Random.from_seeds([0, 1]), 0.5)
 
 
+def test_a_transition_drawn_twice_in_two_orders_gets_the_larger_of_its_errors() -> None:
+    replay, _ = prioritized()
+    config = RunConfig(batch=5, augmentation="permutation", sampler="prioritized")
+    sampler = Prioritized(replay, config, slice(0, R))
+    sampler.update(torch.tensor([[3, 1, 3]] * R), torch.tensor([[0.1, 0.2, -0.7]] * R))
+    leaves = sampler.state()["leaves"]
+    assert leaves[:, 3].tolist() == pytest.approx([0.7**config.per_alpha] * R, rel=1e-4)
+
+
 def test_uniform_weights_are_one() -> None:
     replay = make(slots=3)
     fill(replay, 0)

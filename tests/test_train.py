@@ -15,9 +15,10 @@ import torch
 from small import TINY, tiny
 from torch import Tensor
 
-from bench import checkpoint, records
+from bench import checkpoint, provenance, records
 from bench.checkpoint import Checkpoint
 from bench.config import RunConfig
+from bench.errors import RequestError
 from bench.evaluate import evaluate
 from bench.fleet import Fleet
 from bench.outcome import Outcome
@@ -216,6 +217,47 @@ def test_a_diverged_replica_stops_alone_and_says_so(monkeypatch: pytest.MonkeyPa
     assert records.deterministic(other) == records.deterministic(sound)
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"method": "hyper-maddpg-spectral"},
+        {"method": "hyper-maddpg-smooth"},
+        {"method": "ps-maddpg", "reward": "assignment-shaping", "agents": 7},
+    ],
+)
+def test_a_replica_that_is_not_finite_does_not_stop_its_fleet(settings: dict[str, Any]) -> None:
+    configs = [tiny(**settings, seed=seed) for seed in range(2)]
+    going = Run(Fleet(configs, torch.device("cpu")), None, ())
+    going.evaluate_if_due()
+    going.episodes()
+    going._fleet.algorithm.policy["actor"][0] = torch.nan
+    while not going.done:
+        going.evaluate_if_due()
+        going.episodes()
+    going.evaluate_if_due()
+    assert [outcome.record.status for outcome in going.outcomes()] == ["diverged", "complete"]
+
+
+def test_finite_parameters_that_act_by_a_nan_count_as_diverged() -> None:
+    record = run(tiny(actor_lr=1e20, grad_clip=1e30, steps_per_update=300))[0].record
+    assert record.status == "diverged"
+    records.to_json(record)  # holds no NaN
+
+
+def test_a_run_that_moved_names_its_hosts(tmp_path: Path) -> None:
+    config = tiny()
+    checkpoint = Checkpoint(tmp_path / "c", [config], interval=0)
+    going = Run(Fleet([config], torch.device("cpu")), checkpoint, ())
+    going.evaluate_if_due()
+    going.episodes()
+    going._hosts = [{"cpu": "another", "device": "cpu"}]
+    going.save_if_due()
+    resumed = train([config], torch.device("cpu"), Checkpoint(tmp_path / "c", [config]))
+    made = resumed[0].record.provenance
+    assert made["cpu"] == f"another then {provenance.cpu()}"
+    assert str(made["device"]).startswith("cpu")
+
+
 def test_when_every_replica_diverged_training_ends_early() -> None:
     config = tiny(critic_lr=1e30, grad_clip=1e30, actor_lr=1e30)
     record = run(config)[0].record
@@ -290,6 +332,29 @@ def test_the_rewarded_shares_are_counted_right() -> None:
     assert training["rewarded_share_batch"] == pytest.approx([1.0] * 3)
     none = run(tiny(task_options={"radius": 1e-6}))[0].record.training.mean
     assert none["rewarded_share_buffer"] == none["rewarded_share_batch"] == [0.0] * 3
+
+
+def test_where_success_ends_episodes_the_rewarded_share_is_of_the_steps_before() -> None:
+    config = tiny(agents=1, task_options={"end": "success"})
+    going = Run(Fleet([config], torch.device("cpu")), None, ())
+    replay, task = going._fleet.replay, going._fleet.task
+    while not going.done:
+        going.evaluate_if_due()
+        going.episodes()
+    going.evaluate_if_due()
+    slots = torch.arange(replay.slots).unsqueeze(0)
+    lengths = replay.length(slots)[0].tolist()
+    taken = [slot * 30 + step for slot, length in enumerate(lengths) for step in range(length)]
+    state, _, reached = replay.transitions(torch.tensor([taken]))
+    rewarded = (task.reward(state, reached) > 0).all(-1)
+    assert 0 < len(taken) < replay.capacity and rewarded.any()
+    (share,) = going._history.training["rewarded_share_buffer"][-1]
+    assert share == pytest.approx(float(rewarded.float().mean()))
+
+
+def test_without_a_step_to_learn_from_training_says_so() -> None:
+    with pytest.raises(RequestError, match=r"parallel = 10: .* nothing to learn from"):
+        run(tiny(agents=1, task_options={"radius": 9.0, "end": "success"}))
 
 
 def test_rewarded_shares_between_the_two_are_those_of_steps_near_a_target() -> None:

@@ -52,6 +52,14 @@ def test_a_run_trained_again_is_identical(folder: Path, capsys: pytest.CaptureFi
         assert "loop@2" in row["behaviour"] and row["run"].startswith("x/m/r-s/n2/seed")
 
 
+def test_a_run_that_moved_need_not_come_again_to_the_bit(folder: Path) -> None:
+    path = next(folder.rglob("seed*.json"))
+    record = records.read(path)
+    facts = {**record.provenance, "cpu": f"another then {record.provenance['cpu']}"}
+    path.write_text(records.to_json(record.model_copy(update={"provenance": facts})))
+    assert verify.verify(path).cpu == "other"
+
+
 def test_a_record_that_does_not_come_again_fails(
     folder: Path, cell: list[Record], capsys: pytest.CaptureFixture[str]
 ) -> None:

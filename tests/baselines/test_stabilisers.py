@@ -136,6 +136,15 @@ def test_an_infinite_penalty_makes_the_agents_equal(penalty: str, generator: str
     assert out.abs().max() > 0
 
 
+def test_a_frozen_branch_is_not_shrunk() -> None:
+    scheme = composed(branches="modules", frozen="trunk", decay=10.0)
+    trained = learner(scheme)
+    before = {name: value.clone() for name, value in trained.online.views.items()}
+    learn(scheme, trained, 2)
+    moved = {n for n, value in trained.online.views.items() if not torch.equal(value, before[n])}
+    assert moved and not [name for name in moved if name.startswith("trunk.")]
+
+
 # -- schedules -------------------------------------------------------------------------------------
 
 

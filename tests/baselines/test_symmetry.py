@@ -208,6 +208,23 @@ def test_all_that_is_learned_moves(critic: str, view: str, twin: bool) -> None:
             assert not torch.equal(before[online], algorithm.state()[online])
 
 
+@pytest.mark.parametrize("view", ["attention", "exchangeable"])
+def test_what_acting_needs_is_counted_with_the_view(view: str) -> None:
+    """One actor for all, so all that is trained of it acts."""
+    algorithm = build(actors_see=view)
+    trained = algorithm.policy["actor"].numel()
+    assert algorithm.parameter_counts()[1] == trained
+
+
+@pytest.mark.parametrize("critic", SETS)
+def test_twins_of_sets_are_two_networks_clipped_apart(critic: str) -> None:
+    one, two = (build(critic=critic, gradient="joint", twin=twin) for twin in (False, True))
+    flat = two._critics.learner.online.flat
+    assert flat.shape == (1, 2, one._critics.learner.online.flat.shape[2])
+    assert torch.equal(flat[:, :1], one._critics.learner.online.flat), "the first is as alone"
+    assert not torch.equal(flat[:, :1], flat[:, 1:])
+
+
 @pytest.mark.parametrize("method", ["deep-set-maddpg", "attention-maddpg", "exchangeable-maddpg"])
 def test_a_fleet_of_sets_gives_the_numbers_of_the_runs_alone(method: str) -> None:
     configs = [tiny(method=method, agents=3, seed=seed) for seed in range(3)]

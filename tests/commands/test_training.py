@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from small import FAST
 
+from bench import records, runner, train
 from bench.cli import main
+from bench.records import Record
 
 
 def test_what_is_trained_is_not_trained_again(
@@ -76,6 +78,36 @@ def test_of_a_fleet_only_the_missing_replicas_are_trained(tmp_path: Path) -> Non
     del sound["provenance"], again["provenance"]
     assert again == sound
     assert [paths[n].stat().st_mtime_ns for n in (0, 2)] == [stamps[0], stamps[2]]
+
+
+def test_a_fleet_killed_while_it_wrote_its_records_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last of three records is not there, and the checkpoint is the whole fleet's."""
+
+    def killed(path: Path, record: Record) -> None:
+        if "seed2" in path.name:
+            raise KeyboardInterrupt
+        records.write(path, record)
+
+    flags = [*FAST, "--replicas=3", f"--results={tmp_path}", "--checkpoint-seconds=0"]
+    with monkeypatch.context() as context:
+        context.setattr(runner, "write", killed)
+        assert main(["train", *flags]) == 130
+    paths = sorted((tmp_path / "local" / "runs").rglob("*.json"))
+    (left,) = (tmp_path / "local" / "checkpoints").rglob("*-x3.safetensors")
+    assert len(paths) == 2
+    stamps = [path.stat().st_mtime_ns for path in paths]
+    begun: list[int] = []
+    whole = train.Run.episodes
+    monkeypatch.setattr(
+        train.Run, "episodes", lambda run: (begun.append(run._group), whole(run))[1]
+    )
+    assert main(["train", *flags]) == 0
+    assert begun and begun[0] > 0, "from the checkpoint"
+    assert [path.stat().st_mtime_ns for path in paths] == stamps
+    assert len(list((tmp_path / "local" / "runs").rglob("*.json"))) == 3
+    assert not left.exists()
 
 
 def test_replicas_write_a_record_each(tmp_path: Path) -> None:

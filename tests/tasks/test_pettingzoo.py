@@ -257,6 +257,14 @@ def test_an_episode_cut_before_the_horizon_is_an_error() -> None:
         task.step(state, torch.zeros(1, 1, 2, 2))
 
 
+def test_a_diverged_replicas_actions_do_not_reach_the_environments() -> None:
+    task = spread(max_cycles=3)
+    state = task.reset(source(), 2)
+    action = torch.zeros(1, 2, task.agents, task.action_size)
+    action[0, 0] = torch.nan
+    assert task.step(state, action).isfinite().all()
+
+
 def test_a_number_that_is_not_finite_is_an_error() -> None:
     with pytest.raises(WorldError, match="toy returned a number that is not finite"):
         toy(broken=True).reset(source(), 1)
