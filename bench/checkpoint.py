@@ -59,6 +59,17 @@ class Checkpoint:
         self._started = self._last = time.monotonic()
         self._spent = self._cost = 0.0
 
+    def usable(self) -> bool:
+        """Whether the newest is there and belongs to this fleet, code and torch; it is not read."""
+        try:
+            with safe_open(self._path, framework="pt") as file:
+                return self._belongs(file.metadata())
+        except (SafetensorError, OSError):
+            return False
+
+    def _belongs(self, metadata: Mapping[str, str] | None) -> bool:
+        return (metadata or {}).get("identity") == self._identity
+
     def due(self) -> bool:
         """Whether enough time has passed that one more costs no more than its share.
 
@@ -122,7 +133,7 @@ class Checkpoint:
     def _read(self, path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            if metadata.get("identity") != self._identity:
+            if not self._belongs(metadata):
                 raise ValueError(
                     "it belongs to another configuration, behaviour version, code or torch"
                 )

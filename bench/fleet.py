@@ -10,6 +10,7 @@ import inspect
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -202,15 +203,17 @@ class Fleet(Team):
         if not self._relabelling and self.config.augmentation == "none":
             return ()
         drawn = self.replay.transitions(indices)
+        # What the task can do was asked when the fleet was built; to ask again takes long.
         for part, sampler in self._relabelling:
-            assert isinstance(self.task, GoalTask)
             state, action, following = drawn
             own = state[part], action[part], following[part]
-            changed = sampler.relabel(self.task, random.part(part), indices[part], own)
+            changed = sampler.relabel(
+                cast(GoalTask, self.task), random.part(part), indices[part], own
+            )
             for whole, new in zip(drawn, changed, strict=True):
                 whole[part] = new
-        if isinstance(self.task, Exchangeable) and self.config.augmentation == "permutation":
-            return permute(self.task, random.fold("permutation"), drawn)
+        if self.config.augmentation == "permutation":
+            return permute(cast(Exchangeable, self.task), random.fold("permutation"), drawn)
         return drawn
 
     def ended(self, reward: Tensor) -> None:

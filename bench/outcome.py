@@ -66,6 +66,9 @@ def outcomes(
     found = []
     for replica, own in enumerate(fleet.configs):
         reason, best_at = history.failed[replica], history.best_episode[replica]
+        assessed = (last, best, *transfer.values())
+        if reason is None and not all(_finite(raw, replica) for raw in assessed):
+            reason = "a NaN or infinity when it was assessed"
         sound = reason is None
         record = Record(
             config=own,
@@ -93,6 +96,11 @@ def outcomes(
         policy = {f"{k}.{n}": t[replica].cpu() for k, p in policies.items() for n, t in p.items()}
         found.append(Outcome(record, policy))
     return found
+
+
+def _finite(raw: Mapping[str, Tensor], replica: int) -> bool:
+    """Whether a replica's assessment holds numbers only."""
+    return all(bool(values[replica].isfinite().all()) for values in raw.values())
 
 
 def _assessment(raw: Mapping[str, Tensor], replica: int, episode: int) -> Assessment:

@@ -110,7 +110,7 @@ def provenance(
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
         "python": platform.python_version(),
         "platform": platform.platform(),
-        **{what: THEN.join(dict.fromkeys(host[what] for host in hosts)) for what in hosts[0]},
+        **{what: THEN.join(dict.fromkeys(each[what] for each in hosts)) for what in hosts[0]},
         "threads": torch.get_num_threads(),
         "replicas": replicas,
         **{name: round(value / replicas, 2) for name, value in watch.read().items()},

@@ -92,22 +92,33 @@ def train_runs(
         clear_temporary(places.checkpoint(runs))
         kept = {run.key: None if force else up_to_date(places.record(run), run) for run in runs}
         todo = [run for run in runs if kept[run.key] is None]
-        for done in ([run] for run in runs if kept[run.key] is not None):
-            _clear_checkpoints(places.checkpoint(done))
         # Killed while it wrote its records, a fleet is whole in its checkpoint, and near its end.
-        fleet = runs if todo and places.checkpoint(runs).exists() else todo
+        fleet = runs if todo and _resumable(runs, places) else todo
         trained = _train(fleet, todo, places, device, checkpoint_seconds, wandb) if todo else []
-        _clear_checkpoints(places.checkpoint(runs))
+        for run in runs:
+            _clear_checkpoints(places.checkpoint([run]))
         made = dict(zip((run.key for run in fleet), trained, strict=True)) | {
             key: record for key, record in kept.items() if record is not None
         }
         return [made[key] for key in keys]
 
 
+def _resumable(runs: Sequence[Run], places: Places) -> bool:
+    """Whether there is a checkpoint of these runs, side by side, to go on from."""
+    from bench.checkpoint import Checkpoint
+
+    path = places.checkpoint(runs)
+    return path.exists() and Checkpoint(path, [run.config for run in runs]).usable()
+
+
 def _clear_checkpoints(path: Path) -> None:
-    """Remove what a process that was killed right after writing its records did not."""
-    for left in path.parent.glob(f"{glob.escape(path.name)}*"):
-        left.unlink(missing_ok=True)
+    """Remove what processes that were killed after writing a run's record did not.
+
+    Also of fleets that began with that run, whoever was in them.
+    """
+    for ending in (".safetensors", "-x*.safetensors"):
+        for left in path.parent.glob(f"{glob.escape(path.stem)}{ending}*"):
+            left.unlink(missing_ok=True)
 
 
 def _train(

@@ -147,8 +147,7 @@ class Run:
     def _learn(self, random: Random) -> None:
         """One update: sample, learn, and tell the sampler of the TD errors."""
         fleet, config = self._fleet, self._fleet.config
-        lived = fleet.replay.lived() if self._updates == 0 else 1
-        if isinstance(lived, Tensor) and not lived.all():
+        if not self._updates and not torch.as_tensor(fleet.replay.lived()).all():
             raise RequestError(
                 f"parallel = {config.parallel}: the episodes before the first update had all ended "
                 "when they began, so there is nothing to learn from; choose more"
@@ -248,7 +247,8 @@ class Run:
         """
         if self._fleet.algorithm.trains:
             finite = torch.stack([values.isfinite().all(1) for values in raw.values()]).all(0)
-            self._failed.masked_fill_(~finite & (self._failed < 0), self._group)
+            newly = ~finite.to(self._failed.device) & (self._failed < 0)
+            self._failed.masked_fill_(newly, self._group)
             for replica, group in enumerate(self._failed.tolist()):
                 if group >= 0:
                     self._history.fail(replica, group * self._fleet.config.parallel)

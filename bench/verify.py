@@ -1,6 +1,7 @@
 """Recorded runs trained again and compared: identical, or within a tolerance where it must do.
 
-On the CPU type that made a record, with the same torch, the run ends in the same record to the bit.
+On the CPU type that made a record, with the same torch, the run ends in the same record to the bit
+(if it was made in a fleet, at batches that are multiples of 16).
 Elsewhere rounding differs, and a long run then goes its own way: there it has to start alike and to
 end within the spread over seeds.
 """
@@ -91,16 +92,13 @@ def verify(path: Path) -> Comparison:
     devices = str(old.provenance.get("device", "cpu")).split(THEN)
     # Side by side with others, batches that do not fill vectors round otherwise.
     alike = old.provenance.get("replicas", 1) == 1 or old.config.batch % VECTOR == 0
-    here = (
-        alike
-        and all(device.startswith("cpu") for device in devices)
-        and (made_on, version) == (cpu(), torch.__version__)
-    )
-    verdict, reason = compare(old, new, here, scores(path.parent))
+    on_cpu = all(device.startswith("cpu") for device in devices)
+    same = on_cpu and (made_on, version) == (cpu(), torch.__version__)
+    verdict, reason = compare(old, new, same and alike, scores(path.parent))
     return Comparison(
         run=Path(*path.parts[-5:]).with_suffix("").as_posix(),
         behaviour=_short(old.behaviour),
-        cpu="same" if here else "other" if made_on else "not recorded",
+        cpu="same" if same else "other" if made_on else "not recorded",
         verdict=verdict,
         reason=reason,
     )

@@ -16,6 +16,7 @@ from small import TINY, tiny
 from torch import Tensor
 
 from bench import checkpoint, provenance, records
+from bench import outcome as outcome_module
 from bench.checkpoint import Checkpoint
 from bench.config import RunConfig
 from bench.errors import RequestError
@@ -236,6 +237,20 @@ def test_a_replica_that_is_not_finite_does_not_stop_its_fleet(settings: dict[str
         going.episodes()
     going.evaluate_if_due()
     assert [outcome.record.status for outcome in going.outcomes()] == ["diverged", "complete"]
+
+
+def test_an_assessment_that_is_not_finite_costs_its_replica_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*arguments: Any) -> Any:
+        raw = {name: values.clone() for name, values in evaluate(*arguments).items()}
+        raw["covered"][0, -1] = torch.nan
+        return raw
+
+    monkeypatch.setattr(outcome_module, "evaluate", broken)
+    found = [outcome.record for outcome in run(tiny(seed=0), tiny(seed=1))]
+    assert [record.status for record in found] == ["diverged", "complete"]
+    assert found[0].reason is not None and "when it was assessed" in found[0].reason
 
 
 def test_finite_parameters_that_act_by_a_nan_count_as_diverged() -> None:

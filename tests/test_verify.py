@@ -52,12 +52,27 @@ def test_a_run_trained_again_is_identical(folder: Path, capsys: pytest.CaptureFi
         assert "loop@2" in row["behaviour"] and row["run"].startswith("x/m/r-s/n2/seed")
 
 
-def test_a_run_that_moved_need_not_come_again_to_the_bit(folder: Path) -> None:
+@pytest.mark.parametrize("part", ["cpu", "device"])
+def test_a_run_that_moved_need_not_come_again_to_the_bit(folder: Path, part: str) -> None:
     path = next(folder.rglob("seed*.json"))
-    record = records.read(path)
-    facts = {**record.provenance, "cpu": f"another then {record.provenance['cpu']}"}
+    record = moved(records.read(path), 1e-6)
+    facts = {**record.provenance, part: f"{record.provenance[part]} then cuda another"}
     path.write_text(records.to_json(record.model_copy(update={"provenance": facts})))
-    assert verify.verify(path).cpu == "other"
+    found = verify.verify(path)
+    assert (found.cpu, found.verdict) == ("other", "within tolerance")
+
+
+def test_a_replica_at_a_batch_that_fills_no_vectors_need_not_either(tmp_path: Path) -> None:
+    config = tiny(method="ps-maddpg", reward="mpe-dense", batch=10)
+    record = moved(train([config], torch.device("cpu"))[0].record, 1e-6)
+    path = tmp_path / "runs/x/m/r-s/n2/seed0.json"
+    for replicas, demanded in ((1, True), (3, False)):
+        facts = {**record.provenance, "replicas": replicas}
+        records.write(path, record.model_copy(update={"provenance": facts}))
+        found = verify.verify(path)
+        assert found.cpu == "same"
+        assert ("on the same CPU type" in found.reason) == demanded
+        path.unlink()
 
 
 def test_a_record_that_does_not_come_again_fails(

@@ -74,11 +74,14 @@ class Cell:
         return controller or self.experiment.partition(".")[0] == REFERENCES
 
     @property
+    def untried(self) -> bool:
+        """Whether no run has been made yet; one that failed has."""
+        return not self.outcomes and self.count("missing") == len(self.problems)
+
+    @property
     def why_empty(self) -> str:
         """Say why no run enters: `no runs` yet, or ``no usable runs (2 missing, 4 diverged)``."""
-        if self.count("missing") == len(self.problems):
-            return "no runs"
-        return f"no usable runs ({counts(self.problems)})"
+        return "no runs" if self.untried else f"no usable runs ({counts(self.problems)})"
 
     @property
     def scores(self) -> Array:

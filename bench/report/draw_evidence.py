@@ -129,7 +129,7 @@ def switches(found: Contrasts) -> Figure:
     for ax, panel in zip(axes, found.values(), strict=True):
         row = panel["B"]
         teams = [o.teamwork for o in learned(row) if o.teamwork is not None]
-        _say(ax, "" if teams else "no run learned" if row.cell.outcomes else "no runs")
+        _say(ax, "" if teams else "no run learned" if row.cell.outcomes else row.cell.why_empty)
         if not teams:
             continue
         count = f"{len(teams)} of {row.cell.expected} runs"
@@ -228,7 +228,7 @@ def sensitivity(found: dict[int, list[Change]]) -> Figure:
 def _change(ax: Axes, change: Change, place: int) -> None:
     row, found = change.row, change.row.normalised
     if found is None:
-        text = "no oracle or random" if row.cell.outcomes else "no runs"
+        text = "no oracle or random" if row.cell.outcomes else row.cell.why_empty
         ax.text(0.02, place, text, va="center", size=6, color=style.VERMILION)
         return
     colour = style.BLACK if change.setting is None else style.BLUE

@@ -109,9 +109,8 @@ def strip(ax: Axes, place: float, runs: Array, found: Estimate | None, cell: Cel
     """Draw a row: the runs as dots, IQM and interval, and how many runs there are if not all."""
     ax.plot(runs, np.full(len(runs), place), "o", color="0.7", ms=2.5, mew=0)
     if cell.problems:
-        untried = cell.count("missing") == cell.expected
         ax.annotate(
-            f"{len(cell.outcomes)}/{cell.expected}{': no runs yet' if untried else ''}",
+            f"{len(cell.outcomes)}/{cell.expected}{': no runs yet' if cell.untried else ''}",
             (1, place),
             xycoords=("axes fraction", "data"),
             ha="right",

@@ -71,13 +71,7 @@ def _nan(like: Array) -> Array:
 
 
 def courses(row: Row) -> Courses | None:
-    """Return the courses of a cell's runs; none if no record has them.
-
-    None either under a curriculum that moves the radius: the buffer's rewarded transitions are
-    counted by the radius when their episodes ended, those of batches by the radius when drawn.
-    """
-    if row.cell.config.curriculum == "radius":
-        return None
+    """Return the courses of a cell's runs; none if no record has them."""
     outcomes = [o for o in row.cell.outcomes if {SUCCESS, BUFFER, BATCH} <= o.training.mean.keys()]
     if not outcomes:
         return None
@@ -117,10 +111,13 @@ def cells(table: list[Row]) -> Table:
     medians over all runs, a run in which it never happens counting as infinite: empty if the median
     is.  `between` is the median over the `learned` runs.  Shares and `enrichment` are of the time
     before a run has learned, over the `succeeded` runs.  A cell without any run has an entry too,
-    which says so.
+    which says so.  Cells under a curriculum that moves the radius are left out: the buffer's
+    rewarded transitions are counted by the radius when their episodes ended, those of batches by
+    the one when they were drawn.
     """
     letters = curves(table)
     entries: dict[Row, dict[str, Value]] = {}
+    table = [row for row in table if row.cell.config.curriculum != "radius"]
     for row in table:
         found = courses(row)
         if found is None:

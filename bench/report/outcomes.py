@@ -44,7 +44,7 @@ def judge(letter: str, row: Row) -> Curve:
 def _outcome(row: Row, above_random: bool | None, lines: Thresholds) -> Outcome:
     score, oracle = row.score, row.reference.oracle
     if score is None:
-        return "no runs" if row.cell.why_empty == "no runs" else "no usable runs"
+        return "no runs" if row.cell.untried else "no usable runs"
     if oracle is None:
         return "no oracle"
     if score.lo is None or score.hi is None:

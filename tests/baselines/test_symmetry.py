@@ -217,7 +217,7 @@ def test_what_acting_needs_is_counted_with_the_view(view: str) -> None:
 
 
 @pytest.mark.parametrize("critic", SETS)
-def test_twins_of_sets_are_two_networks_clipped_apart(critic: str) -> None:
+def test_twins_of_sets_are_two_networks_with_a_row_each(critic: str) -> None:
     one, two = (build(critic=critic, gradient="joint", twin=twin) for twin in (False, True))
     flat = two._critics.learner.online.flat
     assert flat.shape == (1, 2, one._critics.learner.online.flat.shape[2])

@@ -130,6 +130,10 @@ def test_any_pettingzoo_environment_trains(tmp_path: Path) -> None:
     assert record["score"] == "return"
     assert record["horizon"] == 10
     assert all(value < 0 for value in record["absolute"]["raw"]["return"])
+    (trained,), (before, _) = (
+        record[part]["mean"]["return"] for part in ("training", "evaluation")
+    )
+    assert trained < before[0] / 2, "both are the sum over agents, not their mean"
 
 
 def test_wandb_mirrors_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

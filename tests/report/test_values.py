@@ -9,6 +9,7 @@ import re
 import numpy as np
 import pytest
 import synthetic
+from evidence import with_outcomes
 from scipy.integrate import quad
 
 from bench.errors import RequestError
@@ -68,6 +69,8 @@ def test_cover_probability_ends_at_the_side():
 )
 def test_judgement(results, score, outcome, above):
     row = dataclasses.replace(rows(results)[4], score=score, reference=Reference(0.1, 20))
+    if score is None:
+        row = with_outcomes(row, [])
     curve = outcomes.judge("A", row)
     assert (curve.outcome, curve.above_random) == (outcome, above)
 
