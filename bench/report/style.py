@@ -52,7 +52,8 @@ def metric_label(metric: str) -> str:
 def oracle_line(ax: Axes, oracle: float | None, *, across: bool = True) -> None:
     """Draw the oracle's score, labelled, across the panel; or upright, if scores run along x."""
     if oracle is None:
-        ax.text(0.98, 0.97, "oracle: no record", transform=ax.transAxes, ha="right", va="top")
+        place, va = (0.97, "top") if across else (0.03, "bottom")
+        ax.text(0.98, place, "oracle: no record", transform=ax.transAxes, ha="right", va=va)
         return
     if across:
         ax.axhline(oracle, color=GREY, linewidth=0.8, linestyle=":")
