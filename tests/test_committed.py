@@ -64,10 +64,12 @@ def test_who_shares_a_policy_without_ids_cannot_specialise_and_the_others_do() -
             assert min(found) > bound
 
 
-@pytest.mark.parametrize("grid", GRIDS, ids=lambda path: path.stem)
-def test_committed_metadata_names_committed_files(grid: Path) -> None:
+@pytest.mark.parametrize(
+    "name", ["beyond", "demo", "hypernet", "paper", "specialisation", "tuning"]
+)
+def test_committed_metadata_names_committed_files(name: str) -> None:
     """Whoever builds a report anew and forgets what names its hash is told."""
-    folder = ROOT / "results" / load_grid(grid).name
+    folder = ROOT / "results" / name
     graph = json.loads((folder / crate.NAME).read_text())["@graph"]
     named = {e["@id"]: e["sha256"] for e in graph if e["@type"] == "File"}
     found = {name: sha256((folder / name).read_bytes()).hexdigest() for name in named}
