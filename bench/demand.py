@@ -38,11 +38,13 @@ def _bytes(config: RunConfig) -> int:
     activations = 4 * 40 * config.batch * config.agents * sum(config.hidden)
     # The last episodes once more for every agent, and some copies: 30 steps of such states.
     episodes = 4 * 4 * config.absolute_episodes * (config.agents + 2) * 31 * 10 * config.agents
-    if method_entry(config.method).scheme is None:
+    scheme = method_entry(config.method).scheme
+    if scheme is None:
         return episodes  # a scripted controller stores and learns nothing
     # A hypernetwork holds some 64 numbers for each that it generates; Adam and targets three more.
-    generated = 4 * 4 * 64 * config.agents * _products(config)
-    return replay + activations + generated + episodes
+    each = 1 if scheme.startswith("baselines.sharing.") else 64
+    weights = 4 * 4 * each * config.agents * _products(config)
+    return replay + activations + weights + episodes
 
 
 def _seconds(config: RunConfig) -> float:

@@ -17,7 +17,7 @@ import numpy as np
 
 from bench import registry, stats
 from bench.config import RunConfig
-from bench.methods import method_entry
+from bench.methods import load_methods
 from bench.records import Cost
 from bench.report.load import Outcome, Problem, Results, counts
 from bench.stats import Array, Estimate
@@ -70,8 +70,10 @@ class Cell:
     @property
     def reference(self) -> bool:
         """Whether this is an end of the scale, or another controller, and not a contestant."""
-        controller = method_entry(self.config.method).scheme is None
-        return controller or self.experiment.partition(".")[0] == REFERENCES
+        entry = load_methods().get(self.config.method)
+        scripted = entry is not None and entry.scheme is None
+        learns = not self.outcomes or any(o.cost.trained_parameters for o in self.outcomes)
+        return scripted or not learns or self.experiment.partition(".")[0] == REFERENCES
 
     @property
     def untried(self) -> bool:
