@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -294,7 +294,7 @@ class Run:
         }
         self._checkpoint.write(tensors, header)
 
-    def _load(self, tensors: Mapping[str, Tensor], header: Mapping[str, object]) -> None:
+    def _load(self, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
         def part(name: str) -> dict[str, Tensor]:
             chosen = {k: v for k, v in tensors.items() if k.startswith(f"{name}/")}
             return {k.partition("/")[2]: v.to(self._fleet.device) for k, v in chosen.items()}
@@ -303,8 +303,8 @@ class Run:
         self._best, self._sums = part("best"), part("sums")
         self._rewarded.copy_(tensors["rewarded"])
         self._failed.copy_(tensors["failed"])
-        self._group, self._updates = int(str(header["group"])), int(str(header["updates"]))
-        self._summed = int(str(header["summed"]))
-        self._history = History(**header["history"])  # type: ignore[arg-type]
-        self._watch = Stopwatch(header["clock"])  # type: ignore[arg-type]
-        self._hosts = [*header["hosts"], *self._hosts]  # type: ignore[misc]
+        self._group, self._updates = header["group"], header["updates"]
+        self._summed = header["summed"]
+        self._history = History(**header["history"])
+        self._watch = Stopwatch(header["clock"])
+        self._hosts = [*header["hosts"], *self._hosts]

@@ -205,8 +205,7 @@ class Hypernet:
         o = self._options
         if o.decay or o.l1:
             for name, branch in self._branches.items():
-                if name == o.frozen:
-                    continue
-                shrink(branch.differences(parameters), lr, o.decay, o.l1)
+                if name != o.frozen:
+                    shrink(branch.differences(parameters), lr, o.decay, o.l1)
         if CLOCK in parameters:
             parameters[CLOCK].add_(1)
