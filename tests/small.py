@@ -24,6 +24,12 @@ TINY: dict[str, Any] = {
 }
 """A run of a second or two whose ring of 900 transitions wraps."""
 
+METHODS = [
+    *("iql", "iddpg", "maddpg", "ps-maddpg"),
+    *("hyper-maddpg", "hyper-iql", "hyper-maddpg-warm-up"),
+]
+"""One of every kind that is stored, resumed or trained side by side in its own way."""
+
 FAST = [
     *("--dynamics=first-order", "--radius=0.3", "--hidden=[16, 16]"),
     *(
