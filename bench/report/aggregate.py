@@ -83,7 +83,8 @@ class Cell:
     @property
     def why_empty(self) -> str:
         """Say why no run enters: `no runs` yet, or ``no usable runs (2 missing, 4 diverged)``."""
-        return "no runs" if self.untried else f"no usable runs ({counts(self.problems)})"
+        why = nothing([self])
+        return why if self.untried else f"{why} ({counts(self.problems)})"
 
     @property
     def scores(self) -> Array:
@@ -103,6 +104,11 @@ class Cell:
         """Say how many of the expected runs there are: ``8/10 (1 missing, 1 diverged)``."""
         why = f" ({counts(self.problems)})" if self.problems else ""
         return f"{len(self.outcomes)}/{self.expected}{why}"
+
+
+def nothing(cells: Iterable[Cell]) -> str:
+    """Say what cells none of whose runs enter have: none yet, or none that can be used."""
+    return "no runs" if all(cell.untried for cell in cells) else "no usable runs"
 
 
 def counted(cells: Iterable[Cell]) -> dict[str, str | int]:

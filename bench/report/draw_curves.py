@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from bench import stats
 from bench.report import style
-from bench.report.aggregate import Cell, Row
+from bench.report.aggregate import Cell, Row, nothing
 from bench.report.curves import CURVES
 
 if TYPE_CHECKING:
@@ -32,8 +32,9 @@ def learning_curves(method: str, by_agents: dict[int, dict[str, Row]]) -> Figure
         ax.set_title(f"N = {agents}\n{_seeds(panel)}", size=8)
         for place, (curve, row) in enumerate(panel.items()):
             _curve(ax, curve, row, place)
-        if not any(row.cell.outcomes for row in panel.values()):
-            ax.text(0.5, 0.5, "no runs", transform=ax.transAxes, ha="center")
+        cells = [row.cell for row in panel.values()]
+        if not any(cell.outcomes for cell in cells):
+            ax.text(0.5, 0.5, nothing(cells), transform=ax.transAxes, ha="center")
         style.oracle_line(ax, next(iter(panel.values())).reference.oracle)
         ax.set_xlabel("training episodes (thousands)")
         ax.set_xlim(0, max(row.cell.config.episodes for row in panel.values()) / 1000)

@@ -9,7 +9,7 @@ import numpy as np
 
 from bench import stats
 from bench.report import style
-from bench.report.aggregate import Row, normalised_scores
+from bench.report.aggregate import Row, normalised_scores, nothing
 from bench.report.distance import mean_distance
 from bench.report.draw_curves import CURVE_MARKERS, SAMPLER_DASHES
 from bench.report.mechanism import courses
@@ -92,9 +92,11 @@ def enrichment(found: Contrasts) -> Figure:
                     label=f"{letter}: {sampler}",
                 )
         if len(ax.lines) == 1:
+            both = [panel[letter].cell for letter in "AB"]
             run = [letter for letter in "AB" if panel[letter].cell.outcomes]
-            of = f"\nin {run[0]}, no runs of the other" if len(run) == 1 else ""
-            _say(ax, f"nothing rewarded{of}" if run else "no runs")
+            other = nothing(cell for cell in both if not cell.outcomes)
+            of = f"\nin {run[0]}, {other} of the other" if len(run) == 1 else ""
+            _say(ax, f"nothing rewarded{of}" if run else other)
     axes[0].set_ylim(bottom=max(axes[0].get_ylim()[0], LEAST))
     _legend(figure, axes)
     _notice(figure, (panel[letter] for panel in found.values() for letter in "AB"))

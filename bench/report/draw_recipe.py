@@ -8,7 +8,7 @@ import numpy as np
 
 from bench import stats
 from bench.report import style
-from bench.report.aggregate import Cell
+from bench.report.aggregate import Cell, nothing
 from bench.report.draw_methods import line_look, strip
 from bench.report.recipe import Comparison, Lines, sizes_of, transferred
 from bench.stats import Array
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 MARKERS = "oDs^vPX"
 APART = 0.12
 """Between lines at one number of agents."""
-NOTHING = "no runs yet"
 
 
 def scaling(found: Lines) -> Figure:
@@ -30,25 +29,30 @@ def scaling(found: Lines) -> Figure:
     drawn = {
         name: {N: row.cell.scores for N, row in rows.items()} for name, rows in found.rows.items()
     }
+    behind = {name: [row.cell for row in rows.values()] for name, rows in found.rows.items()}
     for row in found.transfer:
         name = f"{row.cell.config.method}, trained at N = {row.cell.config.agents} only"
         drawn[name] = {N: transferred(row, N) for N in sizes_of(row)}
+        behind[name] = [row.cell]
+    every = [cell for cells in behind.values() for cell in cells]
     sizes = sorted({N for points in drawn.values() for N in points})
     _scale(ax, found)
     for place, (name, points) in enumerate(drawn.items()):
         # The recipe where it belongs, the others to its right and left by turns.
-        _line(ax, place, name, points, APART * (-1) ** place * ((place + 1) // 2))
-    if not any(len(runs) for points in drawn.values() for runs in points.values()):
-        ax.text(0.5, 0.5, NOTHING, transform=ax.transAxes, ha="center", color=style.VERMILION)
+        some = any(len(runs) for runs in points.values())
+        label = name if some else f"{name}: {nothing(behind[name])}"
+        _line(ax, place, label, points, APART * (-1) ** place * ((place + 1) // 2))
+    outcomes = [outcome for cell in every for outcome in cell.outcomes]
+    if not outcomes:
+        said = nothing(every)
+        ax.text(0.5, 0.5, said, transform=ax.transAxes, ha="center", color=style.VERMILION)
     ax.set_xticks(sizes)
     ax.set_xlim(sizes[0] - 0.6, sizes[-1] + 0.6)
     ax.set_ylim(-0.8, None)
     ax.set_xlabel("number of agents N")
-    outcomes = [o for rows in found.rows.values() for r in rows.values() for o in r.cell.outcomes]
     ax.set_ylabel(style.metric_label(outcomes[0].metric) if outcomes else "score")
     figure.legend(loc="outside lower center", ncols=2, fontsize=7, handlelength=3.2)
-    cells = [row.cell for rows in found.rows.values() for row in rows.values()]
-    _notice(figure, [*cells, *(row.cell for row in found.transfer)])
+    _notice(figure, every)
     return figure
 
 
@@ -78,7 +82,7 @@ def _scale(ax: Axes, found: Lines) -> None:
             label = "_"
 
 
-def _line(ax: Axes, place: int, name: str, points: dict[int, Array], shift: float) -> None:
+def _line(ax: Axes, place: int, label: str, points: dict[int, Array], shift: float) -> None:
     """Draw runs, IQM and interval by number of agents; a line without runs is in the legend."""
     colour, dashes = line_look(place)
     there = {N + shift: runs for N, runs in points.items() if len(runs)}
@@ -92,7 +96,7 @@ def _line(ax: Axes, place: int, name: str, points: dict[int, Array], shift: floa
         ms=4.5,
         mfc="white",
         zorder=4 - place / 10,
-        label=name if there else f"{name}: {NOTHING}",
+        label=label,
     )
     for at, runs in there.items():
         ax.plot(np.full(len(runs), at), runs, "o", color=colour, ms=2.2, mew=0, alpha=0.45)

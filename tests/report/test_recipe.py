@@ -243,9 +243,7 @@ def test_a_grid_that_is_only_begun_says_so(begun) -> None:
     assert {(r["runs"], r["iqm_lo"]) for r in written["scaling.csv"]} == {(3, None), (0, None)}
     assert written["episode.csv"]
     found = lines(RECIPE, table)
-    assert f"{next(iter(RECIPE.beside))}: {draw_recipe.NOTHING}" in legend(
-        draw_recipe.scaling(found)
-    )
+    assert f"{next(iter(RECIPE.beside))}: no runs" in legend(draw_recipe.scaling(found))
     score, _ = draw_recipe.ingredients(found, comparisons(RECIPE, table)).axes
     assert f"0/{SEEDS}: no runs yet" in [text.get_text() for text in score.texts]
 
@@ -258,7 +256,7 @@ def test_a_grid_that_has_references_only_has_all_its_reports(begun) -> None:
         assert (out / "figures" / f"{name}.svg").exists()
     assert not (out / "figures" / "episode.gif").exists()
     (ax,) = draw_recipe.scaling(lines(RECIPE, rows(results))).axes
-    assert draw_recipe.NOTHING in [text.get_text() for text in ax.texts]
+    assert "no runs" in [text.get_text() for text in ax.texts]
 
 
 def test_a_grid_without_a_recipe_has_none_of_it(results) -> None:
