@@ -194,6 +194,21 @@ def world(config: RunConfig) -> World:
     return World(config.task, json.dumps(options, sort_keys=True), config.agents)
 
 
+def known_by(config: RunConfig, **changes: str | int) -> str:
+    """Name a configuration, changed, whatever its seed."""
+    return config.model_copy(update={"seed": 0, **changes}).digest
+
+
+def by_configuration(table: Sequence[Row]) -> dict[str, Row]:
+    """Find a row by :func:`known_by`: of several cells of one configuration that with most runs."""
+    best: dict[str, Row] = {}
+    for row in table:
+        name = known_by(row.cell.config)
+        if name not in best or len(row.cell.outcomes) > len(best[name].cell.outcomes):
+            best[name] = row
+    return best
+
+
 def cells(results: Results) -> list[Cell]:
     """Group the expected runs of a grid into cells, in the order of the file."""
     problems = {problem.key: problem for problem in results.problems}

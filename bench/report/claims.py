@@ -17,10 +17,9 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from bench import stats
-from bench.config import RunConfig
 from bench.grid import Label
 from bench.report import claims_file
-from bench.report.aggregate import Row, counted
+from bench.report.aggregate import Row, by_configuration, counted, known_by
 from bench.report.curves import CURVES, letter
 from bench.report.formats import Table, Value
 from bench.report.load import Outcome
@@ -120,11 +119,7 @@ def ledger(table: list[Row]) -> Table:
         (row.cell.experiment, row.cell.config.method, letter(row), row.cell.config.agents): row
         for row in table
     }
-    # Of several cells of one configuration the one with most runs counts.
-    by_config = {
-        _but(row.cell.config, row.cell.config.method): row
-        for row in sorted(table, key=lambda row: len(row.cell.outcomes))
-    }
+    known = by_configuration(table)
     entries: Table = []
     for name, claim in rules.claims.items():
         for experiment in claim.experiments:
@@ -133,7 +128,7 @@ def ledger(table: list[Row]) -> Table:
                     row = found.get((experiment, claim.method, curve, agents))
                     if row is None:
                         continue
-                    than = by_config.get(_but(row.cell.config, claim.than or ""))
+                    than = known.get(known_by(row.cell.config, method=claim.than or ""))
                     verdict, ground = _judge(Case(claim, row, than, rules.thresholds))
                     reward, sampler = CURVES[curve]
                     entries.append(
@@ -152,11 +147,6 @@ def ledger(table: list[Row]) -> Table:
                         }
                     )
     return entries
-
-
-def _but(config: RunConfig, method: str) -> str:
-    """Identify a cell's configuration with another method in the place of its own."""
-    return config.model_copy(update={"method": method, "seed": 0}).digest
 
 
 def glance(entries: Table) -> Table:

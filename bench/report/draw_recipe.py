@@ -8,28 +8,32 @@ import numpy as np
 
 from bench import stats
 from bench.report import style
-from bench.report.aggregate import Cell, nothing
+from bench.report.aggregate import Cell, Row, nothing
 from bench.report.draw_methods import line_look, strip
 from bench.report.recipe import Comparison, Lines, sizes_of, transferred
 from bench.stats import Array
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 MARKERS = "oDs^vPX"
-APART = 0.12
+APART = 0.08
 """Between lines at one number of agents."""
 
 
 def scaling(found: Lines) -> Figure:
-    """Draw the lines with their runs, the ends of the scale, and the targets of the recipe."""
+    """Draw the lines with their runs, the ends of the scale, and the targets of the recipe.
+
+    Those of other worlds, which have ends of their own, are left to the table.
+    """
     figure = style.new_figure(style.TEXT_WIDTH, 3.6)
     ax = figure.subplots()
-    drawn = {
-        name: {N: row.cell.scores for N, row in rows.items()} for name, rows in found.rows.items()
-    }
-    behind = {name: [row.cell for row in rows.values()] for name, rows in found.rows.items()}
+    here = {name: rows for name, rows in found.rows.items() if _like_own(found, rows.values())}
+    drawn = {name: {N: row.cell.scores for N, row in rows.items()} for name, rows in here.items()}
+    behind = {name: [row.cell for row in rows.values()] for name, rows in here.items()}
     for row in found.transfer:
         name = f"{row.cell.config.method}, trained at N = {row.cell.config.agents} only"
         drawn[name] = {N: transferred(row, N) for N in sizes_of(row)}
@@ -56,14 +60,20 @@ def scaling(found: Lines) -> Figure:
     return figure
 
 
+def _like_own(found: Lines, rows: Iterable[Row]) -> bool:
+    """Whether rows play the recipe's task with the same options."""
+    own = next(iter(found.own.values())).cell.setting.world
+    worlds = [row.cell.setting.world for row in rows]
+    return all((world.task, world.options) == (own.task, own.options) for world in worlds)
+
+
 def _scale(ax: Axes, found: Lines) -> None:
     """Draw what the oracle and random actions score in the recipe's world, and its targets."""
-    own = next(iter(found.own.values())).cell.setting.world
     rows = [row for drawn in found.rows.values() for row in drawn.values()]
     references = {
         row.cell.config.agents: row.reference
         for row in sorted(rows, key=lambda row: row.cell.config.agents)
-        if (row.cell.setting.world.task, row.cell.setting.world.options) == (own.task, own.options)
+        if _like_own(found, [row])
     }
     for label, width, ends in (
         ("scripted oracle", 1.6, {N: ends.oracle for N, ends in references.items()}),

@@ -6,7 +6,6 @@ before there were runs.  An **effect** is the IQM of the scores with something l
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -14,12 +13,9 @@ from typing import Literal
 import numpy as np
 
 from bench import stats
-from bench.config import RunConfig
-from bench.grid import Grid, Recipe, Selection
+from bench.grid import Recipe, Selection
 from bench.methods import method_entry
-from bench.report import filmstrip
-from bench.report.aggregate import Row, counted
-from bench.report.formats import Table, Value, interval
+from bench.report.aggregate import Row, by_configuration, known_by
 from bench.report.teams import Example, measured, median_run
 from bench.stats import Array, Estimate
 
@@ -114,16 +110,14 @@ def comparisons(recipe: Recipe, table: list[Row]) -> list[Comparison]:
     for name, selection in recipe.added.items():
         row = select(table, selection).get(recipe.ablated)
         parts += [("added", name, row, base)] if row and base else []
-    twins: dict[str, Row] = {}
-    for row in table:
-        twins.setdefault(_known_by(row.cell.config), row)
+    twins = by_configuration(table)
     for row in table:
         plain = PRIORITIZED.get(row.cell.config.sampler)
-        twin = twins.get(_known_by(row.cell.config, sampler=plain)) if plain else None
+        twin = twins.get(known_by(row.cell.config, sampler=plain)) if plain else None
         parts += [("replay", "priorities", row, twin)] if twin else []
     for method in dict.fromkeys(row.cell.config.method for row in own.values()):
         for row in table:
-            twin = twins.get(_known_by(row.cell.config, method=method))
+            twin = twins.get(known_by(row.cell.config, method=method))
             what = _other_scheme(row.cell.config.method, method)
             parts += [("scheme", what, row, twin)] if twin and what else []
     found = [_compare(recipe, own, *part) for part in parts]
@@ -137,17 +131,6 @@ def _by_effect(comparison: Comparison) -> tuple[float, float]:
         return 0, 0
     effect = comparison.effect
     return (1, 0) if effect is None else (0, -effect.point)
-
-
-def _known_by(config: RunConfig, **changes: Value) -> str:
-    """Name a configuration, changed, whatever its seed."""
-    return config.model_copy(update={"seed": 0, **changes}).digest
-
-
-def _anywhere(config: RunConfig) -> str:
-    """Name a configuration, whatever its seed, world, number of agents and length."""
-    free = {"task_options": {}, "agents": 1, "episodes": 1}
-    return _known_by(config.model_copy(update=free))
 
 
 def _other_scheme(method: str, than: str) -> str:
@@ -196,84 +179,6 @@ def judge(effect: Estimate, line: float | None) -> str | None:
     return "harms" if effect.hi < 0 else "open"
 
 
-# -- tables ----------------------------------------------------------------------------------------
-
-
-def tables(grid: Grid, table: list[Row]) -> dict[str, Table]:
-    """Return the tables of a grid by file name: none, if it has no recipe."""
-    if grid.recipe is None:
-        return {}
-    found = lines(grid.recipe, table)
-    compared = comparisons(grid.recipe, table)
-    return {
-        "scaling.csv": scaling(found),
-        "comparisons.csv": [_entry(comparison) for comparison in compared],
-        "transfer.csv": transfer(found, table),
-        "episode.csv": filmstrip.described(example(found)),
-    }
-
-
-def scaling(found: Lines) -> Table:
-    """Report scores against the number of agents, and whether the recipe's reach their targets.
-
-    Those of the recipe in another world or with more episodes have targets too.  `share` is of the
-    oracle's score.  `verdict` is `reached` or `missed`, by the IQM itself, where no run diverged.
-    """
-    entries: Table = []
-    recipes = {_anywhere(row.cell.config) for row in found.own.values()}
-    for name, rows in found.rows.items():
-        for agents, row in rows.items():
-            share = _share(row.score, row.reference.oracle)
-            same = _anywhere(row.cell.config) in recipes
-            target = found.recipe.targets.get(agents) if same else None
-            verdict = None
-            if target is not None and share is not None and not row.cell.count("diverged"):
-                verdict = "reached" if share.point >= target else "missed"
-            entries.append(
-                {
-                    "name": name,
-                    **_named(row),
-                    "agents": agents,
-                    **counted([row.cell]),
-                    **interval("iqm", row.score),
-                    "oracle": row.reference.oracle,
-                    "random": row.reference.random,
-                    **interval("share", share),
-                    "target": target,
-                    "verdict": verdict,
-                }
-            )
-    return entries
-
-
-def transfer(found: Lines, table: list[Row]) -> Table:
-    """Report policies in teams of other sizes than they were trained in, and of their own."""
-    oracles = {
-        (world.task, world.options, world.agents): row.reference.oracle
-        for row in table
-        for world in [row.cell.setting.world]
-    }
-    entries: Table = []
-    for row in found.transfer:
-        world, config = row.cell.setting.world, row.cell.config
-        for agents in sizes_of(row):
-            scores = transferred(row, agents)
-            score = stats.estimate([scores]) if len(scores) else None
-            oracle = oracles.get((world.task, world.options, agents))
-            entries.append(
-                {
-                    **_named(row),
-                    "trained": config.agents,
-                    "agents": agents,
-                    **counted([row.cell]),
-                    **interval("iqm", score),
-                    "oracle": oracle,
-                    **interval("share", _share(score, oracle)),
-                }
-            )
-    return entries
-
-
 def sizes_of(row: Row) -> list[int]:
     """List the sizes of teams that a row's policies acted in, their own among them."""
     return sorted({row.cell.config.agents, *row.cell.config.transfer_agents})
@@ -284,39 +189,3 @@ def transferred(row: Row, agents: int) -> Array:
     if agents == row.cell.config.agents:
         return row.cell.scores
     return np.array([outcome.transfer[agents] for outcome in row.cell.outcomes])
-
-
-def _entry(comparison: Comparison) -> dict[str, Value]:
-    row, than = comparison.row, comparison.than
-    return {
-        "kind": comparison.kind,
-        "what": comparison.what,
-        **_named(row),
-        "agents": row.cell.config.agents,
-        **counted([row.cell]),
-        **interval("iqm", row.score),
-        "than_method": than.cell.config.method,
-        "than_sampler": than.cell.config.sampler,
-        **{f"than_{name}": value for name, value in counted([than.cell]).items()},
-        **interval("than_iqm", than.score),
-        **interval("effect", comparison.effect),
-        **interval("probability", comparison.probability),
-        "decisive_above": comparison.decisive_above,
-        "verdict": comparison.verdict,
-    }
-
-
-def _named(row: Row) -> dict[str, Value]:
-    c = row.cell.config
-    return {
-        "experiment": row.cell.experiment,
-        "method": c.method,
-        "reward": c.reward,
-        "sampler": c.sampler,
-        "curriculum": c.curriculum,
-        "dynamics": json.loads(row.cell.setting.world.options).get("dynamics"),
-    }
-
-
-def _share(score: Estimate | None, oracle: float | None) -> Estimate | None:
-    return score.scaled(0, oracle) if score is not None and oracle else None

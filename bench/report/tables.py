@@ -6,11 +6,12 @@ from pathlib import Path
 
 from bench import stats
 from bench.files import write_atomic
-from bench.report import diagnosed, filmstrip, mechanism, recipe, teams
+from bench.report import diagnosed, filmstrip, mechanism, recipe_tables, teams
 from bench.report.ablation import ablation
 from bench.report.aggregate import Overall, Row, counted, overall, rows
 from bench.report.claims import ledger
 from bench.report.curves import CURVES, letter, panels
+from bench.report.differences import differences
 from bench.report.discovery import discovery
 from bench.report.distance import distance
 from bench.report.formats import Table, Value, interval, shown, shown_rank, to_csv, to_tex
@@ -44,12 +45,15 @@ def build(results: Results, out_dir: Path) -> list[Path]:
         "switches.csv": to_csv(teams.switches(table)),
         "figure5.csv": to_csv(filmstrip.described(teams.example(table))),
         "distance.csv": to_csv(distance(table)),
+        "differences.csv": to_csv(differences(table)),
         "sensitivity.csv": to_csv(sensitivity(table)),
         "tuning.csv": to_csv(tuning(table)),
         "diversity.csv": to_csv(diagnosed.diversity(table)),
         "layers.csv": to_csv(diagnosed.layers(table)),
         "ablation.csv": to_csv(ablation(table)),
-        **{name: to_csv(found) for name, found in recipe.tables(results.grid, table).items()},
+        **{
+            name: to_csv(found) for name, found in recipe_tables.tables(results.grid, table).items()
+        },
         "claims.csv": to_csv(ledger(table)),
         "methods.csv": to_csv(methods(standings)),
         "methods.tex": to_tex(_methods_tex(standings), notice),

@@ -1,0 +1,98 @@
+"""What one choice is worth: pairs of cells that differ in it and in nothing else.
+
+Described, not tested: nothing was written down of these before the runs, and no interval is
+corrected for their number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from bench import stats
+from bench.report.aggregate import Row, by_configuration, counted, known_by
+from bench.report.curves import CURVES, METHOD, letter
+from bench.report.formats import Table, Value, interval
+from bench.stats import Estimate
+
+Kind = Literal["priorities", "goal", "method"]
+
+
+@dataclass(frozen=True, eq=False)
+class Difference:
+    """A cell beside another."""
+
+    kind: Kind
+    """`priorities`: curve B beside A.  `goal`: curve B beside D.  `method`: the source's beside
+    another."""
+    row: Row
+    than: Row
+
+    @property
+    def effect(self) -> Estimate | None:
+        """IQM of the one less that of the other; none without a run on both sides."""
+        if not (self.row.cell.outcomes and self.than.cell.outcomes):
+            return None
+        return stats.difference([self.row.cell.scores], [self.than.cell.scores])
+
+    @property
+    def verdict(self) -> str:
+        """Whether the interval of the effect lies above zero, below it or about it.
+
+        `higher`, `lower` or `open`; empty without an interval, and where a run diverged.
+        """
+        found = self.effect
+        diverged = any(side.cell.count("diverged") for side in (self.row, self.than))
+        if found is None or found.lo is None or found.hi is None or diverged:
+            return ""
+        if found.lo > 0:
+            return "higher"
+        return "lower" if found.hi < 0 else "open"
+
+
+def pairs(table: list[Row]) -> list[Difference]:
+    """Find every pair, the kinds in order; of several cells of one configuration the fullest."""
+    known = by_configuration(table)
+    contestants = [row for row in known.values() if letter(row) and not row.cell.reference]
+    others = dict.fromkeys(row.cell.config.method for row in contestants)
+    found: list[Difference] = []
+    without: tuple[tuple[Kind, str], ...] = (("priorities", "A"), ("goal", "D"))
+    for kind, curve in without:
+        reward, sampler = CURVES[curve]
+        for row in contestants:
+            than = known.get(known_by(row.cell.config, reward=reward, sampler=sampler))
+            if letter(row) == "B" and than is not None:
+                found.append(Difference(kind, row, than))
+    for row in contestants:
+        for other in others if row.cell.config.method == METHOD else ():
+            than = known.get(known_by(row.cell.config, method=other))
+            if other != METHOD and than is not None:
+                found.append(Difference("method", row, than))
+    return found
+
+
+def differences(table: list[Row]) -> Table:
+    """Report every pair."""
+    return [_entry(pair) for pair in pairs(table)]
+
+
+def _entry(pair: Difference) -> dict[str, Value]:
+    return {
+        "kind": pair.kind,
+        "agents": pair.row.cell.config.agents,
+        **_side("", pair.row),
+        **_side("than_", pair.than),
+        **interval("effect", pair.effect),
+        "verdict": pair.verdict,
+    }
+
+
+def _side(prefix: str, row: Row) -> dict[str, Value]:
+    described: dict[str, Value] = {
+        "experiment": row.cell.experiment,
+        "method": row.cell.config.method,
+        "curve": letter(row),
+        **counted([row.cell]),
+        **interval("iqm", row.score),
+    }
+    return {f"{prefix}{name}": value for name, value in described.items()}
