@@ -56,7 +56,7 @@ def beyond(folder: Path = ROOT / "results" / "beyond") -> str:
     removed = [row for row in read(folder, "comparisons") if row["kind"] == "removed"]
     named = [row["what"] for row in removed if row["verdict"] == "decisive"]
     judged = sum(row["verdict"] != "" for row in removed)
-    so_far = f"ingredients judged so far: {judged} of {len(removed)}"
+    so_far = f"removals judged so far: {judged} of {len(removed)}"
     found = f"Decisive: {', '.join(named) or 'none'} ({so_far}).\n"
     pictures = "".join(
         f"\n![{text}](results/beyond/figures/{name})\n"
@@ -79,7 +79,9 @@ def unjudged(row: dict[str, str]) -> str:
         return "some diverged"
     if row["runs"] == "0":
         return "no runs yet"
-    return "no oracle" if row["target"] else "no target"
+    if not row["target"]:
+        return "no target"
+    return "too few runs" if row["oracle"] else "no oracle"
 
 
 def kind(name: str) -> str:
@@ -126,6 +128,7 @@ def test_a_recipe_without_runs_says_so(tmp_path: Path) -> None:
         "recipe,4,0,10,10 missing,18,,,,,0.9,",
         "recipe,6,1,1,,,17,,,,0.87,",
         "recipe,8,1,1,,20,17,,,0.85,,",
+        "recipe,12,1,5,4 missing,20,17,,,0.85,0.6,",
         "bound,3,1,1,,19,18,,,0.9,,",
     ]
     (tables / "scaling.csv").write_text(names + "\n".join(rows) + "\n")
@@ -136,7 +139,8 @@ def test_a_recipe_without_runs_says_so(tmp_path: Path) -> None:
     assert "| 4 | 0/10 | 18.0 | – | – | 90% | no runs yet |" in text
     assert "| 6 | 1/1 | – | 17.0 | – | 87% | no oracle |" in text
     assert "| 8 | 1/1 | 20.0 | 17.0 | 85% | – | no target |" in text
-    assert text.endswith("\n\nDecisive: none (ingredients judged so far: 0 of 1).\n")
+    assert "| 12 | 1/5 | 20.0 | 17.0 | 85% | 60% | too few runs |" in text
+    assert text.endswith("\n\nDecisive: none (removals judged so far: 0 of 1).\n")
 
 
 if __name__ == "__main__":
