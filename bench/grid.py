@@ -75,6 +75,8 @@ class Selection(Strict):
     """Which of its methods; needed where it has several."""
     sampler: Name | None = None
     """Which of its samplers; needed where it has several."""
+    judged: bool = False
+    """Whether it is held against the recipe's targets: the recipe in another world, say."""
 
 
 class Recipe(Strict):
@@ -83,8 +85,7 @@ class Recipe(Strict):
     experiment: Label
     """The experiment that has it, at several numbers of agents."""
     targets: dict[Positive, Fraction]
-    """By number of agents: share of the oracle's score that the IQM of its scores has to reach, in
-    whatever world it is run."""
+    """By number of agents: share of the oracle's score that the IQM of its scores has to reach."""
     beside: dict[str, Selection] = {}
     """What is drawn beside it, against the number of agents, by what that is called."""
     ablated: Positive

@@ -8,9 +8,10 @@ from bench import stats
 from bench.config import RunConfig
 from bench.grid import Grid
 from bench.report import filmstrip
-from bench.report.aggregate import Row, counted, known_by
+from bench.report.aggregate import Row, counted
 from bench.report.formats import Table, Value, interval
 from bench.report.recipe import (
+    NAME,
     Comparison,
     Lines,
     comparisons,
@@ -63,17 +64,16 @@ def shown(value: object) -> str:
 def scaling(found: Lines) -> Table:
     """Report scores against the number of agents, and whether the recipe's reach their targets.
 
-    Those of the recipe in another world or with more episodes have targets too.  `share` is of the
+    What is judged beside the recipe has targets, too.  `share` is of the
     oracle's score.  `verdict` is `reached` or `missed`, by the IQM itself, where there are runs
     enough for an interval and none diverged.
     """
     entries: Table = []
-    recipes = {_anywhere(row.cell.config) for row in found.own.values()}
     for name, rows in found.rows.items():
         for agents, row in rows.items():
             share = _share(row.score, row.reference.oracle)
-            same = _anywhere(row.cell.config) in recipes
-            target = found.recipe.targets.get(agents) if same else None
+            asked = name == NAME or found.recipe.beside[name].judged
+            target = found.recipe.targets.get(agents) if asked else None
             verdict = None
             told = share is not None and share.lo is not None and not row.cell.count("diverged")
             if target is not None and share is not None and told:
@@ -157,9 +157,3 @@ def _named(row: Row) -> dict[str, Value]:
 
 def _share(score: Estimate | None, oracle: float | None) -> Estimate | None:
     return score.scaled(0, oracle) if score is not None and oracle else None
-
-
-def _anywhere(config: RunConfig) -> str:
-    """Name a configuration, whatever its seed, world, number of agents and length."""
-    free = {"task_options": {}, "agents": 1, "episodes": 1}
-    return known_by(config.model_copy(update=free))
