@@ -16,6 +16,7 @@ from bench.report.formats import Table, Value, interval
 from bench.stats import Estimate
 
 Kind = Literal["priorities", "goal", "method"]
+Verdict = Literal["higher", "lower", "open"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,18 +37,25 @@ class Difference:
         return stats.difference([self.row.cell.scores], [self.than.cell.scores])
 
     @property
-    def verdict(self) -> str:
-        """Whether the interval of the effect lies above zero, below it or about it.
+    def verdict(self) -> Verdict | None:
+        """See :func:`judge`."""
+        return judge(self.effect, self.row, self.than)
 
-        `higher`, `lower` or `open`; empty without an interval, and where a run diverged.
-        """
-        found = self.effect
-        diverged = any(side.cell.count("diverged") for side in (self.row, self.than))
-        if found is None or found.lo is None or found.hi is None or diverged:
-            return ""
-        if found.lo > 0:
-            return "higher"
-        return "lower" if found.hi < 0 else "open"
+
+def judge(effect: Estimate | None, *rows: Row) -> Verdict | None:
+    """Say where the interval of a difference between rows lies.
+
+    Returns:
+        `higher` above zero, `lower` below it, `open` about it; none without an interval, and where
+        a run diverged.
+    """
+    if effect is None or effect.lo is None or effect.hi is None:
+        return None
+    if any(row.cell.count("diverged") for row in rows):
+        return None
+    if effect.lo > 0:
+        return "higher"
+    return "lower" if effect.hi < 0 else "open"
 
 
 def pairs(table: list[Row]) -> list[Difference]:

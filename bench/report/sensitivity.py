@@ -6,10 +6,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from bench import stats
 from bench.config import RunConfig
-from bench.report.aggregate import Row, counted, world
+from bench.report.aggregate import Row, counted, normalised_scores, world
 from bench.report.curves import FIGURE4, METHOD, letter
+from bench.report.differences import Verdict, judge
 from bench.report.formats import Table, Value, interval
+from bench.stats import Estimate
 
 EXPERIMENTS = ("first-order", "sensitivity")
 """The experiments whose variants differ from Figure 4 in one setting."""
@@ -37,20 +40,20 @@ class Change:
         return f"{self.setting} {_plain(self.value)} ({_plain(self.default)})"
 
     @property
-    def verdict(self) -> str | None:
-        """Say how its interval lies to the default's: `higher`, `lower` or `overlaps`.
+    def effect(self) -> Estimate | None:
+        """IQM of its normalised scores less that of the default's; none for the default itself.
 
-        None for the default itself, or where either has no interval.  Compared are normalised
-        scores, since a change of the world changes what the oracle scores.
+        Normalised, since a change of the world changes what the oracle scores.
         """
-        own, other = self.row.normalised, self.baseline.normalised
-        if self.setting is None or own is None or other is None:
+        if self.setting is None or not (self.row.normalised and self.baseline.normalised):
             return None
-        if own.lo is None or own.hi is None or other.lo is None or other.hi is None:
-            return None
-        if own.lo > other.hi:
-            return "higher"
-        return "lower" if own.hi < other.lo else "overlaps"
+        own, other = (normalised_scores(row) for row in (self.row, self.baseline))
+        return stats.difference([own], [other])
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """See :func:`bench.report.differences.judge`."""
+        return judge(self.effect, self.row, self.baseline)
 
 
 def changes(table: list[Row]) -> dict[int, list[Change]]:
@@ -97,6 +100,7 @@ def sensitivity(table: list[Row]) -> Table:
             **counted([change.row.cell]),
             **interval("iqm", change.row.score),
             **interval("normalised", change.row.normalised),
+            **interval("effect", change.effect),
             "oracle": change.row.reference.oracle,
             "random": change.row.reference.random,
             "verdict": change.verdict,

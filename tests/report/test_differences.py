@@ -62,6 +62,6 @@ def test_a_pair_with_few_runs_or_a_diverged_one_has_no_verdict(table) -> None:
             (pair.row, dataclasses.replace(pair.than, cell=lost)),
             (dataclasses.replace(pair.row, cell=none), pair.than),
         ):
-            assert Difference(pair.kind, row, than).verdict == ""
+            assert Difference(pair.kind, row, than).verdict is None
     told = differences(table)
     assert {entry["runs"] for entry in told} == {6}

@@ -16,7 +16,6 @@ from bench import records
 from bench.report import distance, draw_evidence, sensitivity
 from bench.report.aggregate import rows
 from bench.report.load import load
-from bench.stats import Estimate
 
 
 @pytest.fixture(scope="module")
@@ -60,20 +59,23 @@ def test_changes_are_of_one_setting(table):
 
 
 @pytest.mark.parametrize(
-    ("own", "verdict"),
-    [
-        (Estimate(0.7, 0.61, 0.8), "higher"),
-        (Estimate(0.7, 0.6, 0.8), "overlaps"),
-        (Estimate(0.3, 0.2, 0.39), "lower"),
-        (Estimate(0.9, None, None), None),
-        (None, None),
-    ],
+    ("shift", "kept", "verdict"),
+    [(100, 5, "higher"), (-100, 5, "lower"), (0, 5, "open"), (100, 4, None), (0, 0, None)],
 )
-def test_a_change_counts_if_the_intervals_are_apart(table, own, verdict):
-    row = pick(table, "figure4")
-    default = dataclasses.replace(row, normalised=Estimate(0.5, 0.4, 0.6))
-    changed = dataclasses.replace(row, normalised=own)
-    assert sensitivity.Change(changed, "gamma", 0.99, 0.95, default).verdict == verdict
+def test_a_change_counts_if_its_difference_is_apart_from_zero(table, shift, kept, verdict):
+    default = pick(table, "figure4")
+    outcomes = [
+        dataclasses.replace(outcome, score=outcome.score + shift)
+        for outcome in default.cell.outcomes[:kept]
+    ]
+    cell = dataclasses.replace(default.cell, outcomes=tuple(outcomes))
+    normalised = default.normalised if kept else None
+    changed = dataclasses.replace(default, cell=cell, normalised=normalised)
+    change = sensitivity.Change(changed, "gamma", 0.99, 0.95, default)
+    assert change.verdict == verdict
+    if kept:
+        spread = default.reference.oracle - default.reference.random
+        assert change.effect.point == pytest.approx(shift / spread, abs=1e-9 if kept == 5 else 9)
     assert sensitivity.Change(default, None, None, None, default).verdict is None
 
 
@@ -92,7 +94,7 @@ def test_sensitivity_marks_what_is_missing(why, tmp_path):
     entries = {(e["agents"], e["value"]): e for e in sensitivity.sensitivity(table)}
     assert entries[3, 0.2]["normalised"] is None
     assert entries[2, 0.2]["normalised_lo"] is None  # four runs have no interval
-    assert entries[2, 0.99]["verdict"] in ("higher", "lower", "overlaps")
+    assert entries[2, 0.99]["verdict"] in ("higher", "lower", "open")
 
 
 # -- all of it -------------------------------------------------------------------------------------
