@@ -69,26 +69,31 @@ def train_runs(
     *,
     device: str = "cpu",
     force: bool = False,
+    replace: bool = True,
     checkpoint_seconds: float = 10.0,
     wandb: bool = False,
 ) -> list[Record]:
     """Train runs of one shape side by side, and write policies, then records.
 
-    Runs whose records are up to date are not trained again, unless `force`.
+    Runs whose records are up to date are not trained again, unless `force`.  A sound record of
+    another configuration gives way to `replace` or `force` only.
 
     Raises:
-        RequestError: if the runs cannot be built, or one is asked for twice.
+        RequestError: if the runs cannot be built, one is asked for twice, or is in the way.
         WorldError: if the disk refuses; found out before training wherever possible.
     """
     keys = [run.key for run in runs]
     if twice := next((key for key in keys if keys.count(key) > 1), None):
         raise RequestError(f"run '{twice}' is asked for twice; name each once")
+    in_the_way = [] if force or replace else runs
+    _refuse_to_overwrite(in_the_way, places)
     with contextlib.ExitStack() as locks:
         # In one order, whatever was asked for: two fleets must not each hold what the other awaits.
         for run in sorted(runs, key=lambda run: run.key):
             locks.enter_context(_lock(places.checkpoint([run]).with_suffix(".lock")))
             for path in (places.record(run), places.policy(run), places.checkpoint([run])):
                 clear_temporary(path)
+        _refuse_to_overwrite(in_the_way, places)  # who was waited for may have left one
         clear_temporary(places.checkpoint(runs))
         kept = {run.key: None if force else up_to_date(places.record(run), run) for run in runs}
         todo = [run for run in runs if kept[run.key] is None]
@@ -101,6 +106,21 @@ def train_runs(
             key: record for key, record in kept.items() if record is not None
         }
         return [made[key] for key in keys]
+
+
+def _refuse_to_overwrite(runs: Sequence[Run], places: Places) -> None:
+    """Keep finished runs of other configurations under the same names.
+
+    Raises:
+        RequestError: naming what differs.
+    """
+    for run in runs:
+        with contextlib.suppress(WorldError):
+            old, new = read(places.record(run)).config.model_dump(), run.config.model_dump()
+            if changed := ", ".join(f"{k} = {old[k]}" for k in old if old[k] != new[k]):
+                raise RequestError(
+                    f"{places.record(run)} was made with {changed}: give --force or other --results"
+                )
 
 
 def _resumable(runs: Sequence[Run], places: Places) -> bool:

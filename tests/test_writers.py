@@ -95,3 +95,27 @@ def test_a_run_that_is_asked_for_twice_is_refused_and_not_waited_for(tmp_path: P
     runs = [Run("train", tiny())] * 2
     with pytest.raises(RequestError, match="asked for twice"):
         train_runs(runs, Places(tmp_path))
+
+
+def test_a_run_of_another_configuration_that_was_waited_for_is_not_overwritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had no record yet when the second was asked for."""
+    plain = {"method": "random", "sampler": "uniform"}
+    first, second = (Run("train", tiny(**plain, absolute_episodes=n)) for n in (8, 9))
+    places, locked = Places(tmp_path), runner._lock
+
+    @contextlib.contextmanager
+    def waiting(path: Path) -> Iterator[None]:
+        if not places.record(first).exists():
+            monkeypatch.setattr(runner, "_lock", locked)
+            train_runs([first], places)  # meanwhile, by another process
+        with locked(path):
+            yield
+
+    monkeypatch.setattr(runner, "_lock", waiting)
+    with pytest.raises(RequestError, match=r"made with absolute_episodes = 8: give --force or"):
+        train_runs([second], places, replace=False)
+    assert read(places.record(first)).config == first.config
+    train_runs([second], places)
+    assert read(places.record(first)).config == second.config

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
-from pathlib import Path
 
 from bench.arguments import plain, read_task_options
 from bench.config import RunConfig, resolve
-from bench.errors import RequestError, WorldError, nearest
+from bench.errors import RequestError, nearest
 from bench.grid import Run, expand, load_grid
-from bench.records import read
 from bench.runner import Places, train_runs
 from bench.tasks.options import CoopNavOptions
 
@@ -47,13 +44,12 @@ def train(options: argparse.Namespace) -> None:
         task = base.task.replace(":", ".")  # or the next task would meet this one's records
         runs = [Run(task, base.model_copy(update={"seed": seed})) for seed in seeds]
         places = Places(options.results / "local")
-        for run in runs if not options.force else []:
-            _refuse_to_overwrite(places.record(run), run)
     records = train_runs(
         runs,
         places,
         device=options.device,
         force=options.force,
+        replace=bool(options.grid),
         checkpoint_seconds=options.checkpoint_seconds,
         wandb=options.wandb,
     )
@@ -87,18 +83,3 @@ def _runs_of_grid(options: argparse.Namespace) -> list[Run]:
         if key not in runs:
             raise RequestError(f"{options.grid}: no run '{key}'; {nearest(key, list(runs)[:20])}")
     return [runs[key] for key in options.keys]
-
-
-def _refuse_to_overwrite(path: Path, run: Run) -> None:
-    """Keep a finished run of another configuration under the same name.
-
-    Raises:
-        RequestError: naming what differs.
-    """
-    if not path.exists():
-        return
-    with contextlib.suppress(WorldError):
-        old, new = read(path).config.model_dump(), run.config.model_dump()
-        changed = ", ".join(f"{k} = {old[k]}" for k in old if old[k] != new[k])
-        if changed:
-            raise RequestError(f"{path} was made with {changed}: give --force or other --results")
