@@ -16,7 +16,10 @@ RESULTS = Path("results")
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line."""
+    """A parser whose errors are one line, and that takes no flag for another that is longer."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
         """Say what was wrong and where to look."""
@@ -129,7 +132,11 @@ def parser() -> Parser:
         "ours; PYTHON is that of the environment it is installed in; repeatable",
     )
     speed.add_argument("--device", default="cpu", help="where fleets are timed (default: cpu)")
-    speed.add_argument("--out", type=Path, default=RESULTS / "speed", help="folder for the results")
+    speed.add_argument(
+        "--out",
+        type=Path,
+        help="folder (default: results/speed, or results/local/speed with --quick)",
+    )
 
     faults = commands.add_parser(
         "faults", help="kill, starve and damage small runs, and compare what they end in"

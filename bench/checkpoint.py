@@ -24,6 +24,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from bench import registry
 from bench.config import RunConfig, behaviour
 from bench.errors import WorldError
 from bench.files import sync_folder
@@ -53,8 +54,11 @@ class Checkpoint:
         self._before = path.with_name(f"{path.name}.before")
         # One name, so that what a killed write left behind is written over; the run's lock is held.
         self._temporary = path.with_name(f"{path.name}.next")
-        runs = [[c.digest, behaviour(c)] for c in configs]
-        identity = [FORMAT, runs, code_digest(), torch.__version__]
+        behaviours = [behaviour(c) for c in configs]
+        parts = (part.partition("@")[0] for named in behaviours for part in named.values())
+        outside = registry.outside(parts)
+        runs = [[c.digest, named] for c, named in zip(configs, behaviours, strict=True)]
+        identity = [FORMAT, runs, code_digest(), outside, torch.__version__]
         self._identity = json.dumps(identity, sort_keys=True)
         self._started = self._last = time.monotonic()
         self._spent = self._cost = 0.0

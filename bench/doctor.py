@@ -44,6 +44,8 @@ def find_grid(results: Path) -> Path:
     Raises:
         RequestError: if there is none.
     """
+    if not results.is_dir():
+        raise RequestError(f"{results} is not a folder of results")
     name = f"{results.resolve().name}.yaml"
     for folder in (Path("config"), methods_file().parent):
         if (folder / name).exists():

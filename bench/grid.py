@@ -22,6 +22,14 @@ from bench.methods import load_methods, method_entry
 from bench.validation import Fraction, Name, Positive, Strict, read_yaml, validate
 
 AXES = ("method", "reward", "sampler", "agents", "seed", "variant")
+FIELDS = {
+    "method": "methods",
+    "reward": "rewards",
+    "sampler": "samplers",
+    "agents": "agents",
+    "seed": "seeds",
+}
+"""Axes that are RunConfig values, and the keys of an experiment that list them."""
 """What identifies a cell and seed of an experiment."""
 
 
@@ -233,6 +241,12 @@ def _cells(grid: Grid, name: str, experiment: Experiment) -> Iterator[Run]:
         for axis in exclusion.where.keys() - set(AXES):
             raise RequestError(
                 f"{where}: exclude names an unknown axis '{axis}'; {nearest(axis, list(AXES))}"
+            )
+    for name_of, layer in (("defaults", grid.defaults), (f"{name}.settings", experiment.settings)):
+        for axis in layer.keys() & FIELDS.keys():
+            raise RequestError(
+                f"{where}: {name_of} sets {axis}, which is an axis: list it as the experiment's "
+                f"`{FIELDS[axis]}`"
             )
     cells = itertools.product(
         experiment.variants.items() or [("", {})],

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import ast
 import functools
+import hashlib
 import importlib
 import importlib.util
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,24 @@ def source(path: str) -> Path:
     if spec is None or spec.origin is None:
         raise RequestError(f"cannot find '{path}': no module named '{module}'")
     return Path(spec.origin)
+
+
+def outside(paths: Iterable[str]) -> str:
+    """Hash the sources of what does not come with the harness: 16 hex digits, or ''.
+
+    Of a package all modules; of a module by itself its file.
+    """
+    own = Path(__file__).resolve().parents[1]
+    files: set[Path] = set()
+    for found in {source(path).resolve() for path in paths}:
+        if found.is_relative_to(own / "bench") or found.is_relative_to(own / "baselines"):
+            continue
+        packaged = (found.parent / "__init__.py").exists()
+        files |= set(found.parent.rglob("*.py")) if packaged else {found}
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16] if files else ""
 
 
 @functools.cache

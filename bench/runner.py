@@ -59,8 +59,17 @@ def up_to_date(path: Path, run: Run) -> Record | None:
     except WorldError as error:
         print(f"training again: {error}", file=sys.stderr)
         return None
-    same = record.config == run.config and record.behaviour == behaviour(run.config)
-    return record if same else None
+    if changed := _changed(record, run):
+        print(f"training again: {path} was made with {changed}", file=sys.stderr)
+    return None if changed else record
+
+
+def _changed(record: Record, run: Run) -> str:
+    """Name what of a record is another than a run's: settings, or its behaviour versions."""
+    old, new = record.config.model_dump(), run.config.model_dump()
+    if changed := ", ".join(f"{k} = {old[k]}" for k in old if old[k] != new[k]):
+        return changed
+    return "other behaviour versions" if record.behaviour != behaviour(run.config) else ""
 
 
 def train_runs(
@@ -97,9 +106,13 @@ def train_runs(
         clear_temporary(places.checkpoint(runs))
         kept = {run.key: None if force else up_to_date(places.record(run), run) for run in runs}
         todo = [run for run in runs if kept[run.key] is None]
+        for key in (key for key, record in kept.items() if record is not None):
+            print(f"{key}: not trained, its record is up to date", file=sys.stderr)
         # Killed while it wrote its records, a fleet is whole in its checkpoint, and near its end.
         fleet = runs if todo and _resumable(runs, places) else todo
-        trained = _train(fleet, todo, places, device, checkpoint_seconds, wandb) if todo else []
+        trained = (
+            _train(fleet, todo, places, device, checkpoint_seconds, wandb, force) if todo else []
+        )
         for run in runs:
             _clear_checkpoints(places.checkpoint([run]))
         made = dict(zip((run.key for run in fleet), trained, strict=True)) | {
@@ -116,8 +129,9 @@ def _refuse_to_overwrite(runs: Sequence[Run], places: Places) -> None:
     """
     for run in runs:
         with contextlib.suppress(WorldError):
-            old, new = read(places.record(run)).config.model_dump(), run.config.model_dump()
-            if changed := ", ".join(f"{k} = {old[k]}" for k in old if old[k] != new[k]):
+            record = read(places.record(run))
+            if record.config != run.config:
+                changed = _changed(record, run)
                 raise RequestError(
                     f"{places.record(run)} was made with {changed}: give --force or other --results"
                 )
@@ -148,6 +162,7 @@ def _train(
     device: str,
     checkpoint_seconds: float,
     wandb: bool,
+    force: bool,
 ) -> list[Record]:
     """Train what fits the device at once, one such fleet after the other; write what is to do."""
     _check_writable(places, runs)
@@ -162,7 +177,7 @@ def _train(
     while len(records) < len(runs):
         fleet = runs[len(records) : len(records) + size]
         try:
-            records += _train_fleet(fleet, todo, places, where, checkpoint_seconds, wandb)
+            records += _train_fleet(fleet, todo, places, where, checkpoint_seconds, wandb, force)
         except torch.OutOfMemoryError:
             if len(fleet) == 1:
                 raise
@@ -200,6 +215,7 @@ def _train_fleet(
     device: torch.device,
     checkpoint_seconds: float,
     wandb: bool,
+    force: bool,
 ) -> list[Record]:
     from bench import progress
     from bench.checkpoint import Checkpoint
@@ -218,7 +234,7 @@ def _train_fleet(
     for run, outcome in zip(runs, outcomes, strict=True):
         if run not in todo:
             continue
-        _make_room(places.record(run), run, outcome.record)
+        _make_room(places.record(run), run, outcome.record, force)
         if outcome.policy:
             save_policy(places.policy(run), run.config, outcome.policy)
         write(places.record(run), outcome.record)
@@ -228,14 +244,17 @@ def _train_fleet(
     return [outcome.record for outcome in outcomes]
 
 
-def _make_room(path: Path, run: Run, new: Record) -> None:
-    """Remove a record that is no longer good; one that is, and is another, is in the way.
+def _make_room(path: Path, run: Run, new: Record, force: bool) -> None:
+    """Remove a record that is no longer good; one that is, and is another, gives way to force.
 
     Raises:
         WorldError: naming it, before the policy that belongs to it is written over.
     """
-    old = up_to_date(path, run)
-    if old is None:
+    try:
+        old = read(path)
+    except WorldError:
+        old = None
+    if old is None or force or _changed(old, run):
         path.unlink(missing_ok=True)
     else:
         refuse_another(path, old, new)

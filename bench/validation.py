@@ -54,6 +54,8 @@ def validate(model: type[ModelT], values: Any, where: str) -> ModelT:
             reason = f"unknown key '{key}'; {nearest(str(last), _keys_at(model, parents))}"
         elif not key and first["type"] == "model_type":
             reason = "is empty" if values is None else "must map names to values"
+        elif first["type"] == "missing":
+            reason = f"missing key '{key}'"
         else:
             message = first["msg"].removeprefix("Value error, ")
             # Shortened: YAML's aliases make small files with enormous values.

@@ -58,6 +58,8 @@ def draw(folder: Path, count: int, seed: int) -> list[Path]:
         RequestError: if there is none.
     """
     found = sorted(path for path in folder.rglob("*.json") if "runs" in path.parts)
+    if not folder.is_dir():
+        raise RequestError(f"{folder} is not a folder of results")
     current = [path for path in found if _repeatable(path)]
     if not current:
         raise RequestError(

@@ -8,7 +8,13 @@ if config.get("partial"):
 CODE = code_digest(GRID_FILE)
 
 # The source paper's figure, and the paper about it, need the experiment of that name.
-IS_PAPER = "figure4" in GRID.experiments and not GRID.experiments["figure4"].variants
+FIGURE4 = GRID.experiments.get("figure4")
+IS_PAPER = (
+    FIGURE4 is not None
+    and not FIGURE4.variants
+    and bool({"group-goal", "summed-individual"} & set(FIGURE4.rewards))
+    and bool({"uniform", "prioritized"} & set(FIGURE4.samplers))
+)
 IS_ABLATION = "default" in GRID.experiments
 IS_RECIPE = GRID.recipe is not None
 FIGURES = ["methods"] + ["figure4"] * IS_PAPER + ["ablation"] * IS_ABLATION

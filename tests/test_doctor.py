@@ -109,8 +109,10 @@ def test_a_diverged_run_alone_is_listed_and_no_defect(
     ("arguments", "words"),
     [
         (["doctor", "nowhere", f"--grid={GRID}"], "nowhere is not a folder"),
-        (["doctor", "nowhere"], "name it with --grid"),
-        (["verify", "nowhere"], "none of 0 records"),
+        (["doctor", "nowhere"], "nowhere is not a folder"),
+        (["doctor", "results"], "name it with --grid"),
+        (["verify", "nowhere"], "nowhere is not a folder"),
+        (["verify", "docs"], "none of 0 records"),
         (["verify", "results/demo", "--sample=0"], "at least 1"),
     ],
 )

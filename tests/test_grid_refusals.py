@@ -24,6 +24,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"seeds": []}, "at least 1"),
     ({"seed": [1]}, "unknown key 'experiments.e.seed'; did you mean 'seeds'"),
     ({"exclude": [{"were": {}, "why": ""}]}, "did you mean 'where'"),
+    ({"settings": {"sampler": "prioritized"}}, "e.settings sets sampler, which is an axis"),
+    ({"settings": {"seed": 3}}, "list it as the experiment's `seeds`"),
     ({"settings": {"epsiodes": 5}}, "did you mean 'episodes'"),
     ({"settings": {"episodes": 150}}, "multiple of parallel"),
     ({"settings": {"gamma": 1.5}}, "less than or equal to 1"),

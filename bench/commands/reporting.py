@@ -7,6 +7,8 @@ import importlib
 import json
 import sys
 
+from bench.arguments import RESULTS
+
 SHOWN = 12
 """Runs left out that a report names on the screen."""
 
@@ -29,5 +31,6 @@ def speed(options: argparse.Namespace) -> None:
     """Measure what training costs."""
     from bench.speed import run, show
 
-    rows = run(options.quick, options.out, options.against, options.device)
+    out = options.out or RESULTS / ("local/speed" if options.quick else "speed")
+    rows = run(options.quick, out, options.against, options.device)
     print(json.dumps(rows) if options.json else show(rows))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import json
 
 from bench.arguments import plain, read_task_options
 from bench.config import RunConfig, resolve
-from bench.errors import RequestError, nearest
+from bench.errors import RequestError
 from bench.grid import Run, expand, load_grid
 from bench.runner import Places, train_runs
 from bench.tasks.options import CoopNavOptions
@@ -56,19 +57,20 @@ def train(options: argparse.Namespace) -> None:
     rows = []
     for run, record in zip(runs, records, strict=True):
         scores = record.absolute.raw[record.score] if record.absolute else None
-        rows.append(
-            {
-                "record": str(places.record(run)),
-                "status": record.status,
-                record.score: sum(scores) / len(scores) if scores else None,
-            }
-        )
+        row = {
+            "record": str(places.record(run)),
+            "status": record.status,
+            record.score: sum(scores) / len(scores) if scores else None,
+        }
+        rows.append({**row, "reason": record.reason} if record.reason else row)
     if options.json:
         print(json.dumps(rows))
         return
     for row in rows:
         values = " ".join(
-            f"{k}={v:.4g}" if isinstance(v, float) else str(v) for k, v in row.items()
+            f"{k}={v:.4g}" if isinstance(v, float) else str(v)
+            for k, v in row.items()
+            if v is not None
         )
         print(values)
 
@@ -81,5 +83,8 @@ def _runs_of_grid(options: argparse.Namespace) -> list[Run]:
         raise RequestError("with --grid name every replica's run after --run, not --replicas")
     for key in options.keys:
         if key not in runs:
-            raise RequestError(f"{options.grid}: no run '{key}'; {nearest(key, list(runs)[:20])}")
+            close = difflib.get_close_matches(key, list(runs), n=3, cutoff=0) or list(runs)[:3]
+            raise RequestError(
+                f"{options.grid}: no run '{key}' among its {len(runs)}; nearest: {', '.join(close)}"
+            )
     return [runs[key] for key in options.keys]

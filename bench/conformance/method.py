@@ -68,6 +68,28 @@ def acting_parameters(spec: Spec, algorithm: Algorithm) -> dict[str, Tensor]:
     return parameters.views
 
 
+def shapes(entry: MethodEntry, features: Tensor | None = None) -> None:
+    """Actions, TD errors and metrics have the shapes and ranges that the loop relies on."""
+    spec = spec_of(entry, features=features)
+    algorithm, batch = build(entry, spec), batch_of(spec)
+    action = algorithm.act(batch.observation)
+    expected = batch.action.shape
+    assert action.shape == expected, (
+        f"act gives {[*action.shape]}, not [R, E, N, A] = {[*expected]}"
+    )
+    if spec.discrete:
+        one_hot = ((action == 0) | (action == 1)).all() and (action.sum(-1) == 1).all()
+        assert one_hot, "act gives moves that are not one-hot"
+    else:
+        assert (action.abs() <= 1).all(), "act gives forces beyond [-1, 1]"
+    td_errors, metrics = algorithm.update(batch)
+    size = [*batch.weight.shape]
+    assert [*td_errors.shape] == size, f"update gives TD errors {[*td_errors.shape]}, not {size}"
+    for name, value in metrics.items():
+        found = [*value.shape] if isinstance(value, Tensor) else type(value).__name__
+        assert found == [spec.replicas], f"metric {name} is {found}, not a tensor [R]"
+
+
 def learns(entry: MethodEntry, features: Tensor | None = None) -> None:
     """Under the algorithm every parameter of the acting network moves, and stays finite."""
     spec = spec_of(entry, features=features)
@@ -126,4 +148,4 @@ def fleets(entry: MethodEntry, features: Tensor | None = None) -> None:
         assert error < 100 * TOLERANCE, f"{name} differs by {error:.1e} in a fleet"
 
 
-METHOD_CHECKS: tuple[Callable[..., None], ...] = (learns, reloads, targets, fleets)
+METHOD_CHECKS: tuple[Callable[..., None], ...] = (shapes, learns, reloads, targets, fleets)

@@ -70,10 +70,12 @@ class Cell:
     @property
     def reference(self) -> bool:
         """Whether this is an end of the scale, or another controller, and not a contestant."""
+        if self.experiment.partition(".")[0] == REFERENCES:
+            return True
+        if self.outcomes:
+            return not any(o.cost.trained_parameters for o in self.outcomes)
         entry = load_methods().get(self.config.method)
-        scripted = entry is not None and entry.scheme is None
-        learns = not self.outcomes or any(o.cost.trained_parameters for o in self.outcomes)
-        return scripted or not learns or self.experiment.partition(".")[0] == REFERENCES
+        return entry is not None and entry.scheme is None
 
     @property
     def untried(self) -> bool:

@@ -12,6 +12,7 @@ import torch
 from compositions import ALGORITHMS, GENERATORS, MORE_ALGORITHMS, STABILISERS
 from torch import Tensor
 
+from baselines.algorithms.iql import IQL
 from baselines.hypernet.scheme import Hypernet
 from bench.conformance import examine
 from bench.conformance.method import batch_of, build, spec_of
@@ -113,3 +114,32 @@ WITH_SCHEME = [name for name, method in load_methods().items() if method.scheme]
 @pytest.mark.parametrize("name", [name for name in WITH_SCHEME if name != "hyper-maddpg-no-grad"])
 def test_named_methods(name: str) -> None:
     assert not failures(load_methods()[name])
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        ("act", "act gives"),
+        ("errors", "update gives TD errors"),
+        ("metrics", "metric td_error is float"),
+    ],
+)
+def test_what_the_loop_could_not_use_is_named(
+    broken: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    act, update = IQL.act, IQL.update
+
+    def broken_act(self: IQL, *words: Any) -> Any:
+        return act(self, *words)[..., 0]
+
+    def broken_update(self: IQL, batch: Any) -> Any:
+        errors, metrics = update(self, batch)
+        if broken == "errors":
+            return errors.mean(1), metrics
+        return errors, {"td_error": 0.5}
+
+    if broken == "act":
+        monkeypatch.setattr(IQL, "act", broken_act)
+    else:
+        monkeypatch.setattr(IQL, "update", broken_update)
+    assert said in failures(load_methods()["iql"])["shapes"]

@@ -6,9 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-from small import FAST
+import yaml
+from small import FAST, tiny
 
 from bench import records, runner, train
+from bench.checkpoint import Checkpoint
 from bench.cli import main
 from bench.records import Record
 
@@ -19,8 +21,10 @@ def test_what_is_trained_is_not_trained_again(
     stamp = trained.stat().st_mtime_ns
     results = next(p for p in trained.parents if p.name == "local").parent
     assert main(["train", *FAST, f"--results={results}", "--json"]) == 0
-    (row,) = json.loads(capsys.readouterr().out)
+    said = capsys.readouterr()
+    (row,) = json.loads(said.out)
     assert row["status"] == "complete" and Path(row["record"]) == trained
+    assert "seed0: not trained, its record is up to date" in said.err
     assert trained.stat().st_mtime_ns == stamp
 
 
@@ -140,3 +144,49 @@ def test_wandb_mirrors_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("WANDB_MODE", "offline")
     assert main(["train", *FAST, f"--results={tmp_path}", "--wandb"]) == 0
     assert list((tmp_path / "local" / "wandb").rglob("*.wandb"))
+
+
+def test_force_replaces_a_record_that_another_cpu_made(tmp_path: Path) -> None:
+    """It differs by rounding, and would otherwise be in the way when the training is over."""
+    flags = ["train", *FAST, f"--results={tmp_path}"]
+    assert main(flags) == 0
+    (path,) = tmp_path.rglob("seed0.json")
+    made = records.read(path)
+    cost = made.cost.model_copy(update={"flops_per_update": 1})
+    path.unlink()
+    records.write(path, made.model_copy(update={"cost": cost}))
+    assert main(flags) == 0
+    assert records.read(path).cost == cost
+    assert main([*flags, "--force"]) == 0
+    assert records.deterministic(records.read(path)) == records.deterministic(made)
+
+
+def test_flags_are_not_shortened(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--lr=0.1"]) == 2
+    assert "unrecognized arguments: --lr=0.1" in capsys.readouterr().err
+
+
+def test_a_run_that_is_not_in_the_grid_is_told_its_nearest(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    key = "sensitivity.radius-0_2/ps-maddpg/group-goal-prioritized/n2/sed0"
+    assert main(["train", "--grid=config/paper.yaml", f"--run={key}"]) == 2
+    assert f"nearest: {key.replace('sed0', 'seed0')}, " in capsys.readouterr().err
+
+
+def test_a_checkpoint_made_by_code_from_outside_dies_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = tmp_path / "mine.py"
+    text = (Path(__file__).parents[2] / "baselines" / "sharing" / "shared.py").read_text()
+    module.write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    kind = {"algorithm": "baselines.algorithms.iql:IQL", "scheme": "mine:Shared"}
+    table = tmp_path / "methods.yaml"
+    table.write_text(yaml.safe_dump({"own": {"summary": "Mine", "actions": "discrete", **kind}}))
+    monkeypatch.setenv("HYPERCOOP_METHODS", str(table))
+    config = tiny(method="own")
+    Checkpoint(tmp_path / "c", [config]).write({}, {})
+    assert Checkpoint(tmp_path / "c", [config]).usable()
+    module.write_text(text + "# changed")
+    assert not Checkpoint(tmp_path / "c", [config]).usable()
