@@ -22,6 +22,7 @@ from bench.methods import load_methods, method_entry
 from bench.validation import Fraction, Name, Positive, Strict, read_yaml, validate
 
 AXES = ("method", "reward", "sampler", "agents", "seed", "variant")
+"""What identifies a cell and seed of an experiment."""
 FIELDS = {
     "method": "methods",
     "reward": "rewards",
@@ -30,7 +31,6 @@ FIELDS = {
     "seed": "seeds",
 }
 """Axes that are RunConfig values, and the keys of an experiment that list them."""
-"""What identifies a cell and seed of an experiment."""
 
 
 class Exclusion(Strict):

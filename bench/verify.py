@@ -57,9 +57,9 @@ def draw(folder: Path, count: int, seed: int) -> list[Path]:
     Raises:
         RequestError: if there is none.
     """
-    found = sorted(path for path in folder.rglob("*.json") if "runs" in path.parts)
     if not folder.is_dir():
         raise RequestError(f"{folder} is not a folder of results")
+    found = sorted(path for path in folder.rglob("*.json") if "runs" in path.parts)
     current = [path for path in found if _repeatable(path)]
     if not current:
         raise RequestError(

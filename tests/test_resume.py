@@ -123,7 +123,8 @@ def test_a_checkpoint_of_something_else_is_named_and_left_out(
         "torch": (torch, "__version__", "2.99.0"),
         "format": (checkpoint, "FORMAT", "0"),
     }
-    monkeypatch.setattr(*change[other])  # type: ignore[arg-type]
+    where, name, value = change[other]
+    monkeypatch.setattr(where, name, value)
     wanted = tiny(seed=1) if other == "configuration" else config
     assert Checkpoint(path, [wanted]).read() is None
     error = capsys.readouterr().err

@@ -83,7 +83,7 @@ def _runs_of_grid(options: argparse.Namespace) -> list[Run]:
         raise RequestError("with --grid name every replica's run after --run, not --replicas")
     for key in options.keys:
         if key not in runs:
-            close = difflib.get_close_matches(key, list(runs), n=3, cutoff=0) or list(runs)[:3]
+            close = difflib.get_close_matches(key, list(runs), n=3, cutoff=0)
             raise RequestError(
                 f"{options.grid}: no run '{key}' among its {len(runs)}; nearest: {', '.join(close)}"
             )

@@ -6,6 +6,7 @@ corrected for their number.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Literal
 
@@ -29,7 +30,7 @@ class Difference:
     row: Row
     than: Row
 
-    @property
+    @functools.cached_property
     def effect(self) -> Estimate | None:
         """IQM of the one less that of the other; none without a run on both sides."""
         if not (self.row.cell.outcomes and self.than.cell.outcomes):

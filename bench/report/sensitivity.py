@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,7 +40,7 @@ class Change:
             return "default"
         return f"{self.setting} {_plain(self.value)} ({_plain(self.default)})"
 
-    @property
+    @functools.cached_property
     def effect(self) -> Estimate | None:
         """IQM of its normalised scores less that of the default's; none for the default itself.
 
