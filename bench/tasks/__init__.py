@@ -17,13 +17,18 @@ def make_task(config: RunConfig, actions: str) -> Task:
     """Build the task of a run for a method that acts in `actions` (continuous or discrete).
 
     Raises:
-        RequestError: for an unknown task, reward or task option, or an option of a wrong value.
+        RequestError: for an unknown task, reward or task option, an option of a wrong value, or a
+            task or reward that does not keep its shapes.
     """
     family = registry.family(config.task)
     path = registry.look_up(registry.TASKS, "task", family)
     reward = registry.look_up(registry.REWARDS.get(family, {}), "reward", config.reward)
     make = registry.load(path)
     built: Task = make.from_config(config, registry.load(reward), actions)
+    if family != "pettingzoo":  # its environments are no functions: a step would move them
+        from bench.tasks.probe import check_task
+
+        check_task(built, f"task '{config.task}' with reward '{config.reward}'")
     return built
 
 
