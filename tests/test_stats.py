@@ -10,7 +10,7 @@ from counting import calls
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
-from scipy.stats import trim_mean
+from scipy.stats import trim_mean, ttest_ind
 
 from bench import stats
 
@@ -223,14 +223,34 @@ def test_too_few_seeds_settle_no_rank():
     assert stats.rank_ranges([[np.zeros(4)], [np.full(10, 9.0)]]) == [(1, 2), (1, 2)]
 
 
-def test_equal_methods_are_rarely_told_apart():
-    """Five methods of one distribution: a settled order must be the exception (5% of ranks)."""
+@pytest.mark.parametrize(("K", "n"), [(2, 5), (5, 10), (17, 5)])
+@pytest.mark.parametrize("kind", ["normal", "learns or not"])
+def test_of_equal_methods_one_rank_in_twenty_is_settled(K: int, n: int, kind: str) -> None:
     generator = np.random.default_rng(5)
-    open_ranks = [
-        stats.rank_ranges([[generator.normal(size=10)] for _ in range(5)]) == [(1, 5)] * 5
-        for _ in range(25)
-    ]
-    assert np.mean(open_ranks) > 0.6
+
+    def scores():
+        noise = generator.normal(size=n)
+        return noise if kind == "normal" else 18 * (generator.random(n) < 0.7) + noise / 2
+
+    boards = [stats.rank_ranges([[scores()] for _ in range(K)]) for _ in range(1000 // K)]
+    assert np.mean([rank != (1, K) for board in boards for rank in board]) <= 0.07
+
+
+def test_ranks_of_two_are_settled_by_welchs_interval() -> None:
+    generator = np.random.default_rng(6)
+    settled = 0
+    for _ in range(50):
+        x, y = generator.normal(0, 1, 7), generator.normal(1.3, 2, 5)
+        low = ttest_ind(y, x, equal_var=False).confidence_interval(0.95).low
+        assert stats.rank_ranges([[x], [y]])[1] == ((1, 1) if low > 0 else (1, 2))
+        settled += low > 0
+    assert 5 < settled < 45
+
+
+def test_a_rank_weighs_strata_alike_whatever_their_runs() -> None:
+    easy, hard = np.linspace(0.9, 1, 10), np.linspace(0.05, 0.15, 10)
+    alike = stats.rank_ranges([[easy, hard], [easy, hard[:5] + 0.025]])
+    assert alike == [(1, 2), (1, 2)]
 
 
 def test_a_difference_is_that_of_the_iqms_and_its_interval_is_the_bootstraps() -> None:

@@ -1,4 +1,4 @@
-"""From runs to what tables, figures and the leaderboard show: cells, scores, ranks, standings.
+"""From runs to what tables and figures show: cells, and their scores.
 
 A **cell** is the runs that differ in nothing but the seed.  A **setting** is what methods can be
 compared on: one world (task, options, number of agents), reward, sampler and number of episodes.
@@ -7,7 +7,6 @@ compared on: one world (task, options, number of agents), reward, sampler and nu
 from __future__ import annotations
 
 import functools
-import itertools
 import json
 import statistics
 from collections.abc import Iterable, Sequence
@@ -151,41 +150,6 @@ class Row:
     """Median over runs."""
 
 
-@dataclass(frozen=True, eq=False)
-class Standing:
-    """A method over all common settings."""
-
-    method: str
-    score: Estimate
-    """IQM of normalised scores over runs and settings."""
-    rank: tuple[int, int]
-    """First and last rank that it may hold among the methods."""
-    strata: Sequence[Array]
-    """Normalised scores by setting, each [n]."""
-    runs: int
-    expected: int
-    left_out: str
-    """The runs of common settings that did not enter, counted by kind."""
-
-
-@dataclass(frozen=True, eq=False)
-class Overall:
-    """The methods compared over the settings that all of them were run on."""
-
-    settings: int
-    """Settings compared: every method has a run there, and the scale's ends are known."""
-    common: int
-    """Settings that the grid asks of every method."""
-    standings: list[Standing]
-    """Best point estimate first."""
-    improvements: list[tuple[str, str, Estimate]]
-    """(a, b, probability that a beats b) for every pair, better standing first."""
-
-
-Board = list[tuple[Row, tuple[int, int] | None]]
-"""The contestants of one setting with their rank ranges, best point estimate first."""
-
-
 def world(config: RunConfig) -> World:
     """Return the world of a run."""
     family = registry.family(config.task)
@@ -273,76 +237,6 @@ def scale_known(reference: Reference) -> bool:
     """Whether both ends are known and apart, the oracle above."""
     random, oracle = reference.random, reference.oracle
     return random is not None and oracle is not None and oracle > random
-
-
-def boards(table: list[Row]) -> dict[Setting, Board]:
-    """Rank the contestants of each setting: rows with rank ranges, best point estimate first.
-
-    A row without any run comes last and has no rank.
-    """
-    by_setting: dict[Setting, list[Row]] = {}
-    for row in table:
-        if not row.cell.reference:
-            by_setting.setdefault(row.cell.setting, []).append(row)
-    ranked = {}
-    for setting, contestants in by_setting.items():
-        scored = [row for row in contestants if row.score is not None]
-        ranks = stats.rank_ranges([[row.cell.scores] for row in scored])
-        order = sorted(zip(scored, ranks, strict=True), key=lambda pair: _best_first(pair[0].score))
-        rest = [(row, None) for row in contestants if row.score is None]
-        ranked[setting] = [*order, *rest]
-    return ranked
-
-
-def _best_first(score: Estimate | None) -> float:
-    return 0.0 if score is None else -score.point
-
-
-@functools.lru_cache(maxsize=1)
-def overall(results: Results) -> Overall:
-    """Compare the methods over the settings that the grid asks of all of them.
-
-    Variants of experiments are left out: they ask what a change does, not which method is better.
-    Of a method's cells in a setting the tuned one counts, else the first.
-    """
-    tuned = {name for name, experiment in results.grid.experiments.items() if experiment.tuned}
-    contestants = [
-        row for row in rows(results) if not row.cell.reference and "." not in row.cell.experiment
-    ]
-    contestants.sort(key=lambda row: row.cell.experiment not in tuned)
-    table: dict[Setting, dict[str, Row]] = {}
-    methods: dict[str, None] = {}
-    for row in contestants:
-        table.setdefault(row.cell.setting, {}).setdefault(row.cell.config.method, row)
-        methods[row.cell.config.method] = None
-    common = [entries for entries in table.values() if entries.keys() == methods.keys()]
-    usable = [
-        entries for entries in common if all(row.normalised is not None for row in entries.values())
-    ]
-    if not usable:
-        return Overall(0, len(common), [], [])
-    strata = {
-        method: [normalised_scores(entries[method]) for entries in usable] for method in methods
-    }
-    ranks = stats.rank_ranges(list(strata.values()))
-    standings = [
-        Standing(
-            method=method,
-            score=stats.estimate(strata[method]),
-            rank=rank,
-            strata=strata[method],
-            runs=sum(map(len, strata[method])),
-            expected=sum(entries[method].cell.expected for entries in common),
-            left_out=str(counted(entries[method].cell for entries in common)["left_out"]),
-        )
-        for method, rank in zip(methods, ranks, strict=True)
-    ]
-    standings.sort(key=lambda standing: -standing.score.point)
-    improvements = [
-        (a.method, b.method, stats.probability_of_improvement(a.strata, b.strata))
-        for a, b in itertools.combinations(standings, 2)
-    ]
-    return Overall(len(usable), len(common), standings, improvements)
 
 
 def normalised_scores(row: Row) -> Array:

@@ -9,7 +9,8 @@ import numpy as np
 from bench import stats
 from bench.errors import RequestError
 from bench.report import style
-from bench.report.aggregate import Cell, Overall, Row, Setting
+from bench.report.aggregate import Cell, Row, Setting
+from bench.report.standings import Overall
 from bench.stats import Array, Estimate
 
 if TYPE_CHECKING:

@@ -25,9 +25,10 @@ from bench.report import (
     teams,
 )
 from bench.report.ablation import changes
-from bench.report.aggregate import Row, overall, rows
+from bench.report.aggregate import Row, rows
 from bench.report.curves import FIGURE4, experiments, panels
 from bench.report.load import Results
+from bench.report.standings import overall
 from bench.report.style import drawn
 
 if TYPE_CHECKING:

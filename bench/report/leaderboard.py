@@ -7,9 +7,10 @@ from pathlib import Path
 
 from bench import stats
 from bench.files import write_atomic
-from bench.report.aggregate import Board, Row, boards, overall, rows
+from bench.report.aggregate import Row, rows
 from bench.report.formats import shown, shown_rank
 from bench.report.load import Results
+from bench.report.standings import Board, boards, overall
 from bench.stats import Estimate
 
 TEMPLATE = "leaderboard.html"

@@ -8,7 +8,7 @@ from bench import stats
 from bench.files import write_atomic
 from bench.report import diagnosed, filmstrip, mechanism, recipe_tables, teams
 from bench.report.ablation import ablation
-from bench.report.aggregate import Overall, Row, counted, overall, rows
+from bench.report.aggregate import Row, counted, rows
 from bench.report.claims import ledger
 from bench.report.curves import CURVES, letter, panels
 from bench.report.differences import differences
@@ -17,6 +17,7 @@ from bench.report.distance import distance
 from bench.report.formats import Table, Value, interval, shown, shown_rank, to_csv, to_tex
 from bench.report.load import KINDS, Results
 from bench.report.sensitivity import sensitivity
+from bench.report.standings import Overall, overall
 from bench.report.tuning import tuning
 
 

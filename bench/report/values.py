@@ -11,12 +11,13 @@ from bench import stats
 from bench.errors import RequestError
 from bench.files import write_atomic
 from bench.methods import method_entry
-from bench.report.aggregate import Row, overall, rows, world
+from bench.report.aggregate import Row, rows, world
 from bench.report.claims import glance, ledger, load_rules
 from bench.report.curves import CURVES, FIGURE4, experiments, panels
 from bench.report.formats import tex
 from bench.report.load import KINDS, Results
 from bench.report.outcomes import Curve, judge
+from bench.report.standings import overall
 from bench.stats import Estimate
 
 LISTED = 12
@@ -92,6 +93,7 @@ def values(results: Results) -> dict[str, Any]:
         )
     standings = overall(results)
     others = [name for name in experiments(table) if name != FIGURE4]
+    asked = results.grid.experiments
     return {
         "numbers": {
             **_grid_numbers(results, example),
@@ -106,7 +108,7 @@ def values(results: Results) -> dict[str, Any]:
         "others": [
             {
                 "name": name,
-                "question": " ".join(results.grid.experiments[name].question.split()),
+                "question": " ".join(asked[name.partition(".")[0]].question.split()),
                 "teams": _teams(next(iter(panels(table, name).values()))),
             }
             for name in others

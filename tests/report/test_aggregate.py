@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import synthetic
 
-from bench.report.aggregate import boards, cells, overall, rows, world
-from bench.report.load import load, record_path
+from bench import records
+from bench.places import Places
+from bench.report.aggregate import cells, rows, world
+from bench.report.load import load
+from bench.report.standings import boards, overall
 
 
 def test_cells_differ_in_more_than_the_seed(results):
@@ -84,7 +89,7 @@ def test_methods_are_compared_as_tuned_where_they_are_tuned(tmp_path):
 def test_a_cell_without_runs_has_no_rank_and_leaves_its_setting_out(copy):
     for seed in range(6):
         key = f"figure4/iql/group-goal-uniform/n2/seed{seed}"
-        record_path(copy.root, "small", key).unlink()
+        Places(copy.root / "small").record(key).unlink()
     results = copy.load()
     board = next(iter(boards(rows(results)).values()))
     assert [(row.cell.config.method, rank) for row, rank in board] == [
@@ -92,6 +97,29 @@ def test_a_cell_without_runs_has_no_rank_and_leaves_its_setting_out(copy):
         ("iql", None),
     ]
     assert (overall(results).settings, overall(results).common) == (7, 8)
+
+
+def test_of_a_setting_those_seeds_enter_that_every_method_has(copy):
+    for seed in (1, 4):
+        key = f"figure4/iql/group-goal-uniform/n2/seed{seed}"
+        Places(copy.root / "small").record(key).unlink()
+    ours, theirs = overall(copy.load()).standings
+    assert [len(s.strata[0]) for s in (ours, theirs)] == [4, 4]
+    assert [(s.runs, s.expected) for s in (ours, theirs)] == [(46, 48)] * 2
+    assert (ours.left_out, theirs.left_out) == ("2 unmatched", "2 missing")
+
+
+def test_a_method_with_a_diverged_run_has_no_rank_however_well_the_others_did(copy):
+    path = Places(copy.root / "small").record("figure4/ps-maddpg/group-goal-uniform/n2/seed1")
+    record = json.loads(path.read_text())
+    record |= {"status": "diverged", "reason": "NaN", "final": None, "absolute": None}
+    path.write_text(records.sealed(record))
+    board = next(iter(boards(rows(copy.load())).values()))
+    assert [(row.cell.config.method, rank) for row, rank in board] == [
+        ("iql", (1, 1)),
+        ("ps-maddpg", None),
+    ]
+    assert overall(copy.load()).settings == 7
 
 
 def test_a_controller_without_its_record_is_no_contestant(tmp_path):

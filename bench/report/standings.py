@@ -1,0 +1,153 @@
+"""Methods compared: by setting, and over all settings that they have in common."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench import stats
+from bench.report.aggregate import Row, Setting, normalised_scores, rows
+from bench.report.load import Results, counts
+from bench.stats import Array, Estimate
+
+
+@dataclass(frozen=True, eq=False)
+class Standing:
+    """A method over all common settings."""
+
+    method: str
+    score: Estimate
+    """IQM of normalised scores over runs and settings."""
+    rank: tuple[int, int]
+    """First and last rank that it may hold among the methods."""
+    strata: Sequence[Array]
+    """Normalised scores by setting, each [n]."""
+    runs: int
+    """Runs that entered: of the settings compared, with the seeds that all methods have there."""
+    expected: int
+    """Runs that the grid asks for in all common settings."""
+    left_out: str
+    """The runs of these that did not enter, counted by kind: their own, and `unmatched`, which are
+    sound, but of settings or seeds where another method's are not."""
+
+
+@dataclass(frozen=True, eq=False)
+class Overall:
+    """The methods compared over the settings that all of them were run on."""
+
+    settings: int
+    """Settings compared: every method has a run there, and the scale's ends are known."""
+    common: int
+    """Settings that the grid asks of every method."""
+    standings: list[Standing]
+    """Best point estimate first."""
+    improvements: list[tuple[str, str, Estimate]]
+    """(a, b, probability that a beats b) for every pair, better standing first."""
+
+
+Board = list[tuple[Row, tuple[int, int] | None]]
+"""The contestants of one setting with their rank ranges, best point estimate first."""
+
+
+def boards(table: list[Row]) -> dict[Setting, Board]:
+    """Rank the contestants of each setting: rows with rank ranges, best point estimate first.
+
+    A row without any run comes last and has no rank; nor has one with a diverged run, since what is
+    left of it is a choice of the better ones.
+    """
+    by_setting: dict[Setting, list[Row]] = {}
+    for row in table:
+        if not row.cell.reference:
+            by_setting.setdefault(row.cell.setting, []).append(row)
+    ranked = {}
+    for setting, contestants in by_setting.items():
+        sound = [row for row in contestants if row.score and not row.cell.count("diverged")]
+        ranks = stats.rank_ranges([[row.cell.scores] for row in sound])
+        board: Board = [*zip(sound, ranks, strict=True)]
+        board += [(row, None) for row in contestants if row not in sound]
+        ranked[setting] = sorted(board, key=_best_first)
+    return ranked
+
+
+def _best_first(entry: tuple[Row, tuple[int, int] | None]) -> tuple[bool, float]:
+    row, rank = entry
+    return rank is None, -row.score.point if row.score else np.inf
+
+
+@functools.lru_cache(maxsize=1)
+def overall(results: Results) -> Overall:
+    """Compare the methods over the settings that the grid asks of all of them.
+
+    Variants of experiments are left out: they ask what a change does, not which method is better.
+    Of a method's cells in a setting the tuned one counts, else the first.  Of a setting's runs
+    those enter whose seed every method has there, so that settings weigh the same for every method;
+    none do where one has diverged.
+    """
+    tuned = {name for name, experiment in results.grid.experiments.items() if experiment.tuned}
+    contestants = [
+        row for row in rows(results) if not row.cell.reference and "." not in row.cell.experiment
+    ]
+    contestants.sort(key=lambda row: row.cell.experiment not in tuned)
+    table: dict[Setting, dict[str, Row]] = {}
+    methods: dict[str, None] = {}
+    for row in contestants:
+        table.setdefault(row.cell.setting, {}).setdefault(row.cell.config.method, row)
+        methods[row.cell.config.method] = None
+    common = [entries for entries in table.values() if entries.keys() == methods.keys()]
+    usable = [entries for entries in common if _comparable(entries)]
+    if not usable:
+        return Overall(0, len(common), [], [])
+    strata = {method: [_shared(entries, method) for entries in usable] for method in methods}
+    ranks = stats.rank_ranges(list(strata.values()))
+    standings = [
+        _standing(method, rank, strata[method], [entries[method] for entries in common])
+        for method, rank in zip(methods, ranks, strict=True)
+    ]
+    standings.sort(key=lambda standing: -standing.score.point)
+    improvements = [
+        (a.method, b.method, stats.probability_of_improvement(a.strata, b.strata))
+        for a, b in itertools.combinations(standings, 2)
+    ]
+    return Overall(len(usable), len(common), standings, improvements)
+
+
+def _standing(
+    method: str, rank: tuple[int, int], strata: list[Array], table: list[Row]
+) -> Standing:
+    """Put together what is known of a method, whose rows in all common settings `table` lists."""
+    cells = [row.cell for row in table]
+    runs, there = sum(map(len, strata)), sum(len(cell.outcomes) for cell in cells)
+    problems = counts(problem for cell in cells for problem in cell.problems)
+    unmatched = f"{there - runs} unmatched" if there > runs else ""
+    return Standing(
+        method=method,
+        score=stats.estimate(strata),
+        rank=rank,
+        strata=strata,
+        runs=runs,
+        expected=sum(cell.expected for cell in cells),
+        left_out=", ".join(filter(None, (problems, unmatched))),
+    )
+
+
+def _comparable(entries: dict[str, Row]) -> bool:
+    """Whether no method has diverged in a setting, and all have a seed in common."""
+    sound = all(row.normalised and not row.cell.count("diverged") for row in entries.values())
+    return sound and bool(_common_seeds(entries))
+
+
+def _common_seeds(entries: dict[str, Row]) -> set[int]:
+    return set.intersection(
+        *({o.config.seed for o in row.cell.outcomes} for row in entries.values())
+    )
+
+
+def _shared(entries: dict[str, Row], method: str) -> Array:
+    """Return a method's normalised scores of the seeds that every method has: [n]."""
+    common, row = _common_seeds(entries), entries[method]
+    seeds = [outcome.config.seed for outcome in row.cell.outcomes]
+    return normalised_scores(row)[[seed in common for seed in seeds]]
