@@ -40,7 +40,12 @@ for name, methods in untuned(GRID).items() if workflow.is_main_process else ():
 RESULTS = f"results/{GRID.name}"
 
 
-include: "rules/train.smk"
+# Without the rules that make them records are sources: whatever they are, none is made again.
+if not config.get("partial"):
+
+    include: "rules/train.smk"
+
+
 include: "rules/report.smk"
 
 

@@ -40,7 +40,7 @@ else:
             output:
                 update([f"{RESULTS}/runs/{key}.json" for key in fleet]),
             log:
-                f"{RESULTS}/logs/fleet-{number}.log",
+                [f"{RESULTS}/logs/{key}.log" for key in fleet],
             threads: 1
             resources:
                 # On a GPU the estimates, made for a core, are generous.
@@ -54,5 +54,6 @@ else:
                 runs=" ".join(fleet),
                 grid=GRID_FILE,
             shell:
-                f"hypercoop train --grid {{params.grid}} --run {{params.runs}} --device {DEVICE}"
-                " 2> {log}"
+                "{{ hypercoop train --grid {params.grid} --run {params.runs}"
+                f" --device {DEVICE}"
+                " 2>&1 1>&3 | tee {log} > /dev/null; }} 3>&1"

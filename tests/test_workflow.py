@@ -188,6 +188,7 @@ def test_a_missing_and_a_damaged_record_are_named_and_the_rest_is_built(
     path = clone.records()[damaged]
     path.write_bytes(path.read_bytes()[:1000])
     done = clone.run("--config", "partial=true")
+    assert not re.search(r"^train +[0-9]", done.stdout + done.stderr, re.MULTILINE)
     for name, kind in ((missing, "missing"), (damaged, "invalid")):
         assert f"{name.removesuffix('.json')}: {kind}" in done.stderr
     for report in REPORTS:
@@ -212,20 +213,37 @@ def test_a_changed_setting_retrains_what_it_touches_and_nothing_else(
     assert changed == {name for name in before if name.startswith("references")}
 
 
+def test_reports_on_what_there_is_train_nothing_even_where_snakemake_would(
+    whole: Sandbox, tmp_path: Path
+) -> None:
+    """Records that this folder's Snakemake has made, and of whose grid a setting has changed."""
+    copy = Sandbox.__new__(Sandbox)
+    copy.folder = tmp_path / "copy"
+    shutil.copytree(whole.folder, copy.folder)
+    copy.results, copy.inside = copy.folder / "results" / "tiny", ()
+    grid = json.loads(json.dumps(GRID))
+    grid["experiments"]["references"]["settings"] = {"absolute_episodes": 22}
+    (copy.folder / "config" / "tiny.yaml").write_text(yaml.safe_dump(grid))
+    jobs = re.compile(r"^train +([0-9]+)", re.MULTILINE)
+    assert jobs.search(copy.run("-n").stdout), "asked for all, it would"
+    assert not jobs.search(copy.run("-n", "--config", "partial=true").stdout)
+
+
 def test_fleets_make_the_same_records_and_train_only_what_is_missing(
     whole: Sandbox, tmp_path: Path
 ) -> None:
     sandbox = Sandbox(tmp_path / "fleets")
     sandbox.run("--config", "fleet_size=3")
-    logs = sorted(path.name for path in (sandbox.results / "logs").glob("fleet-*.log"))
-    assert logs == [f"fleet-{n}.log" for n in range(4)], "oracle, random, 3 of Figure 4, and 1"
+    logs = [sandbox.results / "logs" / Path(name).with_suffix(".log") for name in whole.records()]
+    said = {path.read_text() for path in logs}
+    assert len(said) == 4, "oracle, random, 3 of Figure 4, and 1: every run has its fleet's"
     assert sandbox.deterministic() == whole.deterministic()
     lost = next(path for name, path in sorted(sandbox.records().items()) if "group-goal-u" in name)
     lost.unlink()
     shutil.rmtree(sandbox.results / "tables")
     sandbox.run("--config", "fleet_size=3")
     assert sandbox.deterministic() == whole.deterministic()
-    said = "".join((sandbox.results / "logs" / name).read_text() for name in logs)
+    said = "".join(path.read_text() for path in logs)
     trained = set(re.findall(r"^(figure4/\S+)( and [0-9]+ more)?: episode 400", said, re.MULTILINE))
     again = lost.relative_to(sandbox.results / "runs").with_suffix("").as_posix()
     assert (again, "") in trained
