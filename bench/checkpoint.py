@@ -45,15 +45,18 @@ class Checkpoint:
         path: where the newest lies; the one before has `.before` behind its name.
         configs: the fleet that it belongs to.
         interval: least seconds between two checkpoints.
+        keys: the names of the fleet's runs, for :func:`held`.
     """
 
     def __init__(
-        self, path: Path, configs: Sequence[RunConfig], interval: float = MIN_INTERVAL
+        self,
+        path: Path,
+        configs: Sequence[RunConfig],
+        interval: float = MIN_INTERVAL,
+        keys: Sequence[str] = (),
     ) -> None:
-        self._path, self._interval = path, interval
-        self._before = path.with_name(f"{path.name}.before")
-        # One name, so that what a killed write left behind is written over; the run's lock is held.
-        self._temporary = path.with_name(f"{path.name}.next")
+        self._interval, self._keys = interval, keys
+        self._path, self._before, self._temporary = _files(path)
         behaviours = [behaviour(c) for c in configs]
         parts = (part.partition("@")[0] for named in behaviours for part in named.values())
         outside = registry.outside(parts)
@@ -92,6 +95,7 @@ class Checkpoint:
         start = time.monotonic()
         tensors = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
         metadata = {"identity": self._identity, "header": json.dumps(header)}
+        metadata["keys"] = json.dumps(self._keys)
         metadata["checksum"] = _checksum(tensors, metadata["header"])
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -148,8 +152,31 @@ class Checkpoint:
 
     def delete(self) -> None:
         """Remove both checkpoints: the run is done."""
-        for path in (self._path, self._before, self._temporary):
-            path.unlink(missing_ok=True)
+        remove(self._path)
+
+
+def _files(path: Path) -> tuple[Path, Path, Path]:
+    """Return where the newest lies, the one before, and one that is being written.
+
+    Each under one name, so that what a killed write left is written over; the run's lock is held.
+    """
+    return path, path.with_name(f"{path.name}.before"), path.with_name(f"{path.name}.next")
+
+
+def remove(path: Path) -> None:
+    """Remove the newest checkpoint of this path, the one before, and what a killed write left."""
+    for file in _files(path):
+        file.unlink(missing_ok=True)
+
+
+def held(path: Path) -> list[str]:
+    """Return the keys of the runs that the newest checkpoint holds; none if it cannot be read."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            keys: list[str] = json.loads((file.metadata() or {}).get("keys", "[]"))
+            return keys
+    except (SafetensorError, OSError, ValueError):
+        return []
 
 
 def _checksum(tensors: Mapping[str, Tensor], header: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -45,7 +46,9 @@ def _run(arguments: Sequence[str] | None) -> int:
         print(f"hypercoop: error: {where}{error.strerror or error}", file=sys.stderr)
         return 1
     except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "memory" not in str(error).lower():
+        # torch says of the host that it cannot, of a device that it is out.
+        short = re.search("out of memory|allocate memory", str(error), re.IGNORECASE)
+        if isinstance(error, RuntimeError) and not short:
             raise  # a defect of ours, not of the request
         reason = (str(error).splitlines() or ["not enough memory"])[0]
         print(f"hypercoop: error: out of memory: {reason}", file=sys.stderr)

@@ -11,7 +11,8 @@ from bench import records
 from bench.errors import RequestError, WorldError
 from bench.grid import Run, expand, load_grid
 from bench.methods import methods_file
-from bench.report.load import changed_behaviour, changed_settings
+from bench.places import Places
+from bench.staleness import changed_behaviour, changed_settings
 
 Defect = Literal["missing", "failed", "corrupt", "stale", "behaviour", "duplicated"]
 Kind = Defect | Literal["unexpected", "dirty", "diverged"]
@@ -108,7 +109,7 @@ def _examine_record(
 
 def _absent(key: str, results: Path) -> Finding:
     try:
-        log = (results / "logs" / f"{key}.log").read_text(encoding="utf-8", errors="replace")
+        log = Places(results).log(key).read_text(encoding="utf-8", errors="replace")
     except OSError:
         log = ""
     last = (log.splitlines() or [""])[-1]

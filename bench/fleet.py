@@ -258,13 +258,10 @@ class Fleet(Team):
         There every product is a plain one, so the count is the mathematics', whatever way a device
         takes.  Methods that look at their numbers are run on zeros on the CPU instead.
         """
-        for name in ("meta", "cpu"):
-            try:
-                return self._count_flops(torch.device(name), work)
-            except RuntimeError:
-                if name == "cpu":
-                    raise
-        raise AssertionError
+        try:
+            return self._count_flops(torch.device("meta"), work)
+        except RuntimeError:
+            return self._count_flops(torch.device("cpu"), work)
 
     def _count_flops(self, device: torch.device, work: Callable[[Algorithm, Batch], object]) -> int:
         spec = replace(self.spec, replicas=1, device=device)

@@ -38,6 +38,10 @@ class Bar:
         """Move on."""
         self._bar.update(episodes - self._bar.n)
 
+    def close(self) -> None:
+        """Leave the bar as it is."""
+        self._bar.close()
+
 
 class Lines:
     """One line per evaluation, for logs.
@@ -59,6 +63,9 @@ class Lines:
 
     def advanced(self, episodes: int) -> None:
         """Say nothing between evaluations."""
+
+    def close(self) -> None:
+        """Say nothing more."""
 
 
 class Wandb:
@@ -104,7 +111,7 @@ class Wandb:
     def advanced(self, episodes: int) -> None:
         """Log nothing between evaluations."""
 
-    def finish(self) -> None:
+    def close(self) -> None:
         """Close the mirror."""
         self._run.finish()
 

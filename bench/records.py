@@ -253,14 +253,23 @@ def deterministic(record: Record) -> str:
     return _text(record.model_dump(mode="json", exclude={"provenance"}))
 
 
-def write(path: Path, record: Record) -> None:
+def write(path: Path, record: Record, *, replace: bool = False) -> None:
     """Write a record, once: an equal one that is there already stays as it is.
+
+    Args:
+        path: where it is to lie.
+        record: what it is to hold.
+        replace: whether one that is there gives way, at the moment when the new one is whole.
 
     Raises:
         WorldError: if there is another one already, which stays, or the disk refuses.
     """
+    content = to_json(record).encode()
+    if replace:
+        write_atomic(path, content)
+        return
     try:
-        write_atomic(path, to_json(record).encode(), place_once)
+        write_atomic(path, content, place_once)
     except WorldError as error:
         if not isinstance(error.__cause__, FileExistsError):
             raise

@@ -43,6 +43,10 @@ class Listener(Protocol):
         """Hear of more training episodes."""
         ...
 
+    def close(self) -> None:
+        """Hear that training has ended, or failed."""
+        ...
+
 
 def train(
     configs: Sequence[RunConfig],

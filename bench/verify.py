@@ -80,12 +80,11 @@ def verify(path: Path) -> Comparison:
     """Train a recorded run again, on the CPU, and compare."""
     import torch
 
+    from bench.device import settle_cpu
     from bench.provenance import THEN, cpu
-    from bench.runner import keep_freed_memory
     from bench.train import train
 
-    torch.set_num_threads(1)
-    keep_freed_memory()
+    settle_cpu()
     old = records.read(path)
     new = train([old.config], torch.device("cpu"))[0].record
     made_on = old.provenance.get("cpu")

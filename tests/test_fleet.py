@@ -16,12 +16,14 @@ from torch.utils._pytree import tree_leaves
 from bench import records, runner
 from bench.capture import Captured
 from bench.config import RunConfig
+from bench.device import replicas_that_fit
 from bench.errors import RequestError
 from bench.fleet import Fleet
 from bench.grid import Run as GridRun
 from bench.grid import fleets
+from bench.places import Places
 from bench.records import Record
-from bench.runner import Places, train_runs
+from bench.runner import Job, train_runs
 from bench.train import Run, train
 
 METHODS = [
@@ -166,7 +168,7 @@ def test_a_fleet_too_large_for_the_device_is_split(
     sizes: list[int] = []
     honest = runner._train_fleet
 
-    def room_for_three(runs: Sequence[GridRun], *rest: Any) -> list[Record]:
+    def room_for_three(runs: Sequence[GridRun], *rest: Any) -> dict[str, Record]:
         sizes.append(len(runs))
         if len(runs) > 3:
             raise torch.OutOfMemoryError("CUDA out of memory")
@@ -174,7 +176,7 @@ def test_a_fleet_too_large_for_the_device_is_split(
 
     monkeypatch.setattr(runner, "_train_fleet", room_for_three)
     runs = [GridRun("e", config) for config in mixed(episodes=20, evaluations=2)]
-    found = train_runs(runs, Places(tmp_path))
+    found = train_runs(runs, Job(Places(tmp_path)))
     assert sizes == [8, 4, 2, 2, 2, 2]
     assert [record.config for record in found] == [run.config for run in runs]
     assert "full at 8 replicas: trying 4" in capsys.readouterr().err
@@ -191,8 +193,10 @@ def test_what_a_card_holds_follows_from_the_bytes_of_a_replica(
         going.episodes()
     assert sum(tensor.nbytes for tensor in going._fleet.state().values()) - held < 100
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (held * 10, held * 20))
-    assert runner._fits(runs, torch.device("cuda")) == 5
-    assert runner._fits(runs, torch.device("cpu")) == len(runs)
+    cuda, cpu = torch.device("cuda"), torch.device("cpu")
+    assert replicas_that_fit(runs[0].config, len(runs), cuda) == 5
+    assert replicas_that_fit(runs[0].config, 3, cuda) == 3
+    assert replicas_that_fit(runs[0].config, len(runs), cpu) == len(runs)
 
 
 def test_off_an_accelerator_nothing_is_captured() -> None:

@@ -18,8 +18,9 @@ from small import FAST, tiny
 from bench import cli, files, records
 from bench.errors import WorldError
 from bench.grid import Run
+from bench.places import Places
 from bench.records import Record
-from bench.runner import Places, train_runs
+from bench.runner import Job, train_runs
 from bench.train import train
 
 ROOT = Path(__file__).parents[1]
@@ -47,21 +48,25 @@ def test_links_are_replaced_and_not_followed(tmp_path: Path, record: Record) -> 
     run, places = run_in(tmp_path / "results")
     target = tmp_path / "precious"
     target.write_text("precious")
-    checkpoint = places.checkpoint([run])
-    for path in (places.policy(run), checkpoint.with_name(f"{checkpoint.name}.next"), checkpoint):
+    checkpoint = places.checkpoint([run.key])
+    for path in (
+        places.policy(run.key),
+        checkpoint.with_name(f"{checkpoint.name}.next"),
+        checkpoint,
+    ):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.symlink_to(target)
-    dangling = places.record(run)
+    dangling = places.record(run.key)
     dangling.parent.mkdir(parents=True)
     dangling.symlink_to(tmp_path / "nowhere")
-    train_runs([run], places, checkpoint_seconds=0.0)
+    train_runs([run], Job(places, checkpoint_seconds=0.0))
     assert target.read_text() == "precious" and not (tmp_path / "nowhere").exists()
-    assert not places.record(run).is_symlink() and not places.policy(run).is_symlink()
+    assert not places.record(run.key).is_symlink() and not places.policy(run.key).is_symlink()
     lock = checkpoint.with_suffix(".lock")
     lock.unlink()
     lock.symlink_to(target)
     with pytest.raises(WorldError, match="cannot lock"):
-        train_runs([run], places)
+        train_runs([run], Job(places))
     assert target.read_text() == "precious"
 
 
@@ -92,12 +97,12 @@ def test_a_clock_that_goes_backwards_changes_nothing(
     monkeypatch.setattr(time, "time", lambda: next(clock))
     monkeypatch.setattr(time, "time_ns", lambda: next(clock) * 10**9)
     run, places = run_in(tmp_path)
-    (found,) = train_runs([run], places, checkpoint_seconds=0.0)
+    (found,) = train_runs([run], Job(places, checkpoint_seconds=0.0))
     assert records.deterministic(found) == records.deterministic(record)
-    path = places.record(run)
+    path = places.record(run.key)
     os.utime(path, (0, 0))
     before = path.read_bytes()
-    train_runs([run], places)
+    train_runs([run], Job(places))
     assert path.read_bytes() == before, "a file's date decides nothing"
 
 
@@ -108,7 +113,7 @@ def test_two_that_train_one_run_at_once_leave_one_record(
     found: list[Record] = []
 
     def work() -> None:
-        found.extend(train_runs([run], places, checkpoint_seconds=0.0))
+        found.extend(train_runs([run], Job(places, checkpoint_seconds=0.0)))
 
     threads = [threading.Thread(target=work) for _ in range(2)]
     for thread in threads:
@@ -132,15 +137,15 @@ def test_a_differing_record_that_came_meanwhile_stays_and_so_does_its_policy(
 
     def meanwhile(*arguments: Any) -> Any:
         outcomes = real(*arguments)
-        records.write(places.record(run), other)
-        places.policy(run).write_bytes(b"theirs")
+        records.write(places.record(run.key), other)
+        places.policy(run.key).write_bytes(b"theirs")
         return outcomes
 
     monkeypatch.setattr("bench.train.train", meanwhile)
     with pytest.raises(WorldError, match="it stays"):
-        train_runs([run], places)
-    assert records.read(places.record(run)) == other
-    assert places.policy(run).read_bytes() == b"theirs"
+        train_runs([run], Job(places))
+    assert records.read(places.record(run.key)) == other
+    assert places.policy(run.key).read_bytes() == b"theirs"
 
 
 def comma_locale() -> str | None:

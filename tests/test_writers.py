@@ -16,8 +16,9 @@ from small import tiny
 from bench import runner
 from bench.errors import RequestError
 from bench.grid import Run
+from bench.places import Places
 from bench.records import read
-from bench.runner import Places, train_runs
+from bench.runner import Job, train_runs
 
 ROOT = Path(__file__).parents[1]
 TRAIN = """
@@ -69,7 +70,7 @@ def test_without_locks_nothing_is_trained(tmp_path: Path) -> None:
 def test_two_fleets_of_the_same_runs_in_another_order_do_not_wait_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    locked = runner._lock
+    locked = runner.locked
 
     @contextlib.contextmanager
     def slowly(path: Path) -> Iterator[None]:
@@ -77,10 +78,10 @@ def test_two_fleets_of_the_same_runs_in_another_order_do_not_wait_for_ever(
             time.sleep(0.2)
             yield
 
-    monkeypatch.setattr(runner, "_lock", slowly)
+    monkeypatch.setattr(runner, "locked", slowly)
     runs = [Run("train", tiny(method="random", sampler="uniform", seed=seed)) for seed in range(2)]
     threads = [
-        threading.Thread(target=train_runs, args=(order, Places(tmp_path)), daemon=True)
+        threading.Thread(target=train_runs, args=(order, Job(Places(tmp_path))), daemon=True)
         for order in (runs, runs[::-1])
     ]
     for thread in threads:
@@ -94,7 +95,7 @@ def test_two_fleets_of_the_same_runs_in_another_order_do_not_wait_for_ever(
 def test_a_run_that_is_asked_for_twice_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     runs = [Run("train", tiny())] * 2
     with pytest.raises(RequestError, match="asked for twice"):
-        train_runs(runs, Places(tmp_path))
+        train_runs(runs, Job(Places(tmp_path)))
 
 
 def test_a_run_of_another_configuration_that_was_waited_for_is_not_overwritten(
@@ -103,19 +104,19 @@ def test_a_run_of_another_configuration_that_was_waited_for_is_not_overwritten(
     """It had no record yet when the second was asked for."""
     plain = {"method": "random", "sampler": "uniform"}
     first, second = (Run("train", tiny(**plain, absolute_episodes=n)) for n in (8, 9))
-    places, locked = Places(tmp_path), runner._lock
+    places, locked = Places(tmp_path), runner.locked
 
     @contextlib.contextmanager
     def waiting(path: Path) -> Iterator[None]:
-        if not places.record(first).exists():
-            monkeypatch.setattr(runner, "_lock", locked)
-            train_runs([first], places)  # meanwhile, by another process
+        if not places.record(first.key).exists():
+            monkeypatch.setattr(runner, "locked", locked)
+            train_runs([first], Job(places))  # meanwhile, by another process
         with locked(path):
             yield
 
-    monkeypatch.setattr(runner, "_lock", waiting)
-    with pytest.raises(RequestError, match=r"made with absolute_episodes = 8: give --force or"):
-        train_runs([second], places, replace=False)
-    assert read(places.record(first)).config == first.config
-    train_runs([second], places)
-    assert read(places.record(first)).config == second.config
+    monkeypatch.setattr(runner, "locked", waiting)
+    with pytest.raises(RequestError, match=r"absolute_episodes = 8 \(now 9\): give --force or"):
+        train_runs([second], Job(places, overwrite="stale"))
+    assert read(places.record(first.key)).config == first.config
+    train_runs([second], Job(places))
+    assert read(places.record(first.key)).config == second.config

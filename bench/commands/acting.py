@@ -12,10 +12,12 @@ from bench.errors import RequestError
 def evaluate(options: argparse.Namespace) -> None:
     """Evaluate a saved policy on new episodes."""
     _check_acting(options)
+    from bench.device import settle_cpu
     from bench.evaluate import evaluate
     from bench.policies import find_policy, load_policy
     from bench.random import Random
 
+    settle_cpu()
     path = find_policy(options.policy)
     task_options = read_task_options(options)
     config, task, algorithm = load_policy(path, options.which, task_options, options.agents)
@@ -33,10 +35,12 @@ def evaluate(options: argparse.Namespace) -> None:
 def watch(options: argparse.Namespace) -> None:
     """Draw trajectories of a saved policy."""
     _check_acting(options)
+    from bench.device import settle_cpu
     from bench.policies import find_policy, load_policy
     from bench.random import Random
     from bench.watch import watch
 
+    settle_cpu()
     path = find_policy(options.policy)
     task_options = read_task_options(options)
     _, task, algorithm = load_policy(path, options.which, task_options, options.agents)

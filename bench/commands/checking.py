@@ -13,11 +13,10 @@ from bench.files import write_atomic
 
 def check_method(options: argparse.Namespace) -> None:
     """Check a method of the table or from outside."""
-    import torch
-
     from bench.conformance import candidates, examine
+    from bench.device import settle_cpu
 
-    torch.set_num_threads(1)
+    settle_cpu()
     rows, failed = [], []
     for name, entry in candidates(options.method).items():
         for check, wrong in examine(entry).items():

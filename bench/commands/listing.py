@@ -10,21 +10,21 @@ from typing import Any
 from bench import registry
 from bench.arguments import plain
 from bench.commands.output import print_table
-from bench.config import resolve
+from bench.config import RunConfig, resolve
 from bench.errors import RequestError
 from bench.methods import load_methods
+from bench.validation import validate
 
 
 def methods(options: argparse.Namespace) -> None:
     """List the methods, with what they cost."""
     sizes = plain(options.agents), plain(options.hidden)
     # What is wrong with a size is found before torch is imported.
-    resolve({"agents": sizes[0], "hidden": sizes[1]}, where="methods")
-    import torch
-
+    validate(RunConfig, {"agents": sizes[0], "hidden": sizes[1]}, "methods")
     from bench.costs import costs
+    from bench.device import settle_cpu
 
-    torch.set_num_threads(1)
+    settle_cpu()
     rows: list[dict[str, Any]] = []
     for name, entry in load_methods().items():
         try:

@@ -10,8 +10,10 @@ from bench.arguments import plain, read_task_options
 from bench.config import RunConfig, resolve
 from bench.errors import RequestError
 from bench.grid import Run, expand, load_grid
-from bench.runner import Places, train_runs
+from bench.places import Places
+from bench.runner import Job, train_runs
 from bench.tasks.options import CoopNavOptions
+from bench.validation import validate
 
 
 def train(options: argparse.Namespace) -> None:
@@ -41,24 +43,23 @@ def train(options: argparse.Namespace) -> None:
             raise RequestError("--run names a run of a grid: give --grid too")
         base = resolve(given, {"task_options": task_options}, where="train")
         seeds = range(base.seed, base.seed + options.replicas)
-        resolve({"seed": seeds[-1]}, where=f"train --replicas {options.replicas}")
+        validate(RunConfig, {"seed": seeds[-1]}, f"train --replicas {options.replicas}")
         task = base.task.replace(":", ".")  # or the next task would meet this one's records
         runs = [Run(task, base.model_copy(update={"seed": seed})) for seed in seeds]
         places = Places(options.results / "local")
-    records = train_runs(
-        runs,
+    job = Job(
         places,
         device=options.device,
-        force=options.force,
-        replace=bool(options.grid),
+        overwrite="any" if options.force else "outdated" if options.grid else "stale",
         checkpoint_seconds=options.checkpoint_seconds,
         wandb=options.wandb,
     )
+    records = train_runs(runs, job)
     rows = []
     for run, record in zip(runs, records, strict=True):
         scores = record.absolute.raw[record.score] if record.absolute else None
         row = {
-            "record": str(places.record(run)),
+            "record": str(places.record(run.key)),
             "status": record.status,
             record.score: sum(scores) / len(scores) if scores else None,
         }

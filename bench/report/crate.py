@@ -16,7 +16,8 @@ import yaml
 
 from bench.errors import WorldError
 from bench.files import write_atomic
-from bench.report.load import Results, record_path
+from bench.places import Places
+from bench.report.load import Results
 
 NAME = "ro-crate-metadata.json"
 CITATION = Path(__file__).resolve().parents[2] / "CITATION.cff"
@@ -118,7 +119,7 @@ def _runs(results: Results, out_dir: Path) -> list[dict[str, Any]]:
     commits: Counter[str] = Counter()
     digest = hashlib.sha256()
     for key in sorted(results.outcomes):
-        content = record_path(out_dir.parent, results.grid.name, key).read_bytes()
+        content = Places(out_dir).record(key).read_bytes()
         digest.update(content)
         made = json.loads(content)["provenance"]
         dirty = " with uncommitted changes" if made.get("dirty") else ""

@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench import records
-from bench.config import RunConfig, behaviour
+from bench.config import RunConfig
 from bench.errors import WorldError
 from bench.grid import Grid, Run, expand, load_grid
+from bench.places import Places
+from bench.staleness import changed
 from bench.stats import Array
 
 Kind = Literal["missing", "invalid", "stale", "diverged"]
@@ -105,11 +107,6 @@ def counts(problems: Iterable[Problem]) -> str:
     return ", ".join(f"{number[kind]} {kind}" for kind in KINDS if number[kind])
 
 
-def record_path(root: Path, grid: str, key: str) -> Path:
-    """Return where the record of run ``key`` of ``grid`` lies below the results root."""
-    return root / grid / "runs" / f"{key}.json"
-
-
 def load(grid_path: Path, root: Path = Path("results")) -> Results:
     """Read every record that the grid expects.
 
@@ -122,11 +119,11 @@ def load(grid_path: Path, root: Path = Path("results")) -> Results:
         WorldError: if not a single run can be reported.
     """
     grid = load_grid(grid_path)
-    expected = expand(grid)
+    expected, places = expand(grid), Places(root / grid.name)
     outcomes: dict[str, Outcome] = {}
     problems: list[Problem] = []
     for key, run in expected.items():
-        found = _read(record_path(root, grid.name, key), key, run)
+        found = _read(places.record(key), key, run)
         if isinstance(found, Problem):
             problems.append(found)
         else:
@@ -146,29 +143,11 @@ def _read(path: Path, key: str, run: Run) -> Outcome | Problem:
     except WorldError as error:
         # Reports hold no path of this machine.
         return Problem(key, "invalid", str(error).replace(str(path), path.name))
-    if reason := changed_settings(record, run) or changed_behaviour(record, run):
+    if reason := changed(record, run):
         return Problem(key, "stale", reason)
     if record.status == "diverged" or record.absolute is None:
         return Problem(key, "diverged", record.reason or "no reason recorded")
     return _outcome(record, record.absolute)
-
-
-def changed_settings(record: records.Record, run: Run) -> str:
-    """Say in what a record's configuration is not that of its run; empty if in nothing."""
-    if record.config_hash == run.config.digest:
-        return ""
-    old, new = record.config.model_dump(), run.config.model_dump()
-    changed = ", ".join(f"{k} = {old[k]} (now {new[k]})" for k in old if old[k] != new[k])
-    return f"made with {changed}"
-
-
-def changed_behaviour(record: records.Record, run: Run) -> str:
-    """Say which parts have another behaviour version now than made the record; empty if none."""
-    current = behaviour(run.config)
-    names = sorted({part for part, _ in record.behaviour.items() ^ current.items()})
-    was = ", ".join(f"{name} {record.behaviour.get(name, 'none')}" for name in names)
-    now = ", ".join(f"{name} {current.get(name, 'none')}" for name in names)
-    return f"made by {was}; now {now}" if names else ""
 
 
 def _outcome(record: records.Record, absolute: records.Assessment) -> Outcome:

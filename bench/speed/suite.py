@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from bench.config import RunConfig
-from bench.runner import find_device, keep_freed_memory
+from bench.device import find_device, settle_cpu
 from bench.speed.components import (
     measure_environment,
     measure_evaluation,
@@ -101,8 +101,7 @@ def run(
     started = time.perf_counter()
     peers, where = find_peers(against), find_device(device)
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    keep_freed_memory()
+    settle_cpu()
     try:
         rows = _measure(QUICK if quick else FULL, where)
     finally:

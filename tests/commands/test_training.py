@@ -6,13 +6,23 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
+from safetensors.torch import save_file
 from small import FAST, tiny
 
 from bench import records, runner, train
 from bench.checkpoint import Checkpoint
 from bench.cli import main
+from bench.places import Places
 from bench.records import Record
+
+
+def places_and_keys(results: Path) -> tuple[Places, list[str]]:
+    """Return where the runs of `hypercoop train` lie, and those that have a record."""
+    runs = results / "local" / "runs"
+    keys = [path.relative_to(runs).with_suffix("").as_posix() for path in runs.rglob("*.json")]
+    return Places(results / "local"), sorted(keys)
 
 
 def test_what_is_trained_is_not_trained_again(
@@ -33,11 +43,9 @@ def test_checkpoints_that_outlived_their_run_are_removed(tmp_path: Path) -> None
     flags = [*FAST, "--replicas=2", f"--results={tmp_path}"]
     assert main(["train", *flags]) == 0
     lock = next(tmp_path.rglob("checkpoints/**/seed1.lock"))
-    names = [
-        f"{fleet}.safetensors{ending}"
-        for fleet in ("seed0-x2", "seed0", "seed1")
-        for ending in ("", ".before", ".next")
-    ]
+    places, keys = places_and_keys(tmp_path)
+    fleets = [places.checkpoint(fleet) for fleet in (keys, keys[:1], keys[1:])]
+    names = [f"{path.name}{ending}" for path in fleets for ending in ("", ".before", ".next")]
     for name in (*names, "seed10.safetensors"):
         lock.with_name(name).touch()
         lock.with_name(f".tmp-probe-{name}").touch()
@@ -45,6 +53,21 @@ def test_checkpoints_that_outlived_their_run_are_removed(tmp_path: Path) -> None
     left = {path.name for path in lock.parent.iterdir()}
     others = {"seed10.safetensors", ".tmp-probe-seed10.safetensors"}
     assert left == {"seed0.lock", "seed1.lock", *others}
+
+
+def test_a_checkpoint_of_a_fleet_with_other_runs_stays_until_all_are_done(tmp_path: Path) -> None:
+    flags = [*FAST, f"--results={tmp_path}"]
+    assert main(["train", *flags]) == 0
+    places, (first, *_) = places_and_keys(tmp_path)
+    second, third = (first.replace("seed0", name) for name in ("seed1", "seed2"))
+    path = places.checkpoint([first, second])
+    assert path != places.checkpoint([first, third]), "fleets that begin alike share no file"
+    save_file({"x": torch.zeros(1)}, path, {"keys": json.dumps([first, second])})
+    assert main(["train", *flags]) == 0
+    assert main(["train", *flags, "--force"]) == 0
+    assert path.exists()
+    assert main(["train", *flags, "--replicas=2"]) == 0
+    assert not path.exists()
 
 
 def test_a_truncated_record_is_trained_again(
@@ -84,22 +107,25 @@ def test_of_a_fleet_only_the_missing_replicas_are_trained(tmp_path: Path) -> Non
     assert [paths[n].stat().st_mtime_ns for n in (0, 2)] == [stamps[0], stamps[2]]
 
 
+@pytest.mark.parametrize("done", [0, 1], ids=["whole", "in part"])
 def test_a_fleet_killed_while_it_wrote_its_records_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    done: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The last of three records is not there, and the checkpoint is the whole fleet's."""
+    if done:  # before, so that only the others were its fleet
+        assert main(["train", *FAST, f"--results={tmp_path}"]) == 0
 
-    def killed(path: Path, record: Record) -> None:
+    def killed(path: Path, record: Record, *, replace: bool) -> None:
         if "seed2" in path.name:
             raise KeyboardInterrupt
-        records.write(path, record)
+        records.write(path, record, replace=replace)
 
     flags = [*FAST, "--replicas=3", f"--results={tmp_path}", "--checkpoint-seconds=0"]
     with monkeypatch.context() as context:
         context.setattr(runner, "write", killed)
         assert main(["train", *flags]) == 130
     paths = sorted((tmp_path / "local" / "runs").rglob("*.json"))
-    (left,) = (tmp_path / "local" / "checkpoints").rglob("*-x3.safetensors")
+    (left,) = (tmp_path / "local" / "checkpoints").rglob(f"*-x{3 - done}-*.safetensors")
     assert len(paths) == 2
     stamps = [path.stat().st_mtime_ns for path in paths]
     begun: list[int] = []

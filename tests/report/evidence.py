@@ -9,7 +9,7 @@ import json
 import synthetic
 from synthetic import CONTROLLERS
 
-from bench.report.load import record_path
+from bench.places import Places
 
 FIRST_ORDER = {"task_options": {"dynamics": "first-order"}}
 CURVES = {
@@ -72,7 +72,7 @@ def with_outcomes(row, outcomes):
 
 
 def record(why, key):
-    return json.loads(record_path(why.root, "small", key).read_text())
+    return json.loads(Places(why.root / "small").record(key).read_text())
 
 
 def read(path):

@@ -14,8 +14,9 @@ import yaml
 from bench import records
 from bench.config import RunConfig, behaviour
 from bench.grid import Run, expand, load_grid
+from bench.places import Places
 from bench.report import figures, leaderboard, paper, tables
-from bench.report.load import Results, load, record_path
+from bench.report.load import Results, load
 
 Regime = Literal["zero", "learned"]
 METRICS = ["successful_steps", "covered", "any_success", "least_distance", "collisions", "return"]
@@ -81,7 +82,7 @@ def write_records(
     for key, run in expand(grid).items():
         if not there(key):
             continue
-        paths[key] = record_path(root, grid.name, key)
+        paths[key] = Places(root / grid.name).record(key)
         paths[key].parent.mkdir(parents=True, exist_ok=True)
         paths[key].write_text(records.to_json(make(key, run, regime)))
     return paths

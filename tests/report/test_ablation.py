@@ -14,11 +14,12 @@ import yaml
 from baselines.hypernet.options import BELONGS
 from bench.grid import expand, fleets, load_grid
 from bench.methods import load_methods
+from bench.places import Places
 from bench.report import draw_ablation, figures, leaderboard, tables
 from bench.report.ablation import changes, difference, early_drop
 from bench.report.aggregate import rows
 from bench.report.load import load
-from bench.runner import Places, train_runs
+from bench.runner import Job, train_runs
 
 GRID = Path(__file__).parents[2] / "config" / "hypernet.yaml"
 QUICK = {
@@ -56,7 +57,7 @@ def quick(tmp_path_factory):
     path.write_text(yaml.safe_dump(whole, sort_keys=False))
     runs = expand(load_grid(path))
     for keys in fleets(runs, 1):
-        train_runs([runs[key] for key in keys], Places(folder / "hypernet-quick"))
+        train_runs([runs[key] for key in keys], Job(Places(folder / "hypernet-quick")))
     return load(path, folder)
 
 

@@ -9,10 +9,11 @@ import numpy as np
 import synthetic
 from synthetic import build_all
 
+from bench.places import Places
 from bench.report import draw_curves, draw_methods, figures, style
 from bench.report.aggregate import rows
 from bench.report.curves import panels
-from bench.report.load import load, record_path
+from bench.report.load import load
 
 
 def texts(figure):
@@ -81,14 +82,14 @@ def test_an_empty_panel_and_a_missing_oracle_say_so(copy):
         path.unlink()
     for path in (copy.out / "runs/figure4/ps-maddpg").rglob("n2/*.json"):
         path.write_text("{")
-    record_path(copy.root, "small", "references/oracle/group-goal-uniform/n3/seed0").unlink()
+    Places(copy.root / "small").record("references/oracle/group-goal-uniform/n3/seed0").unlink()
     figure, _ = curves_of(copy.load())
     assert {"no runs", "no usable runs"} <= set(texts(figure))
     assert "oracle: no record" in texts(figure)
 
 
 def test_final_scores_name_every_method_and_what_is_left_out(copy):
-    record_path(copy.root, "small", "figure4/iql/group-goal-uniform/n2/seed1").write_text("{")
+    Places(copy.root / "small").record("figure4/iql/group-goal-uniform/n2/seed1").write_text("{")
     figure = draw_methods.final_scores(rows(copy.load()))
     shown = texts(figure)
     assert "5/6" in shown

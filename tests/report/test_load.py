@@ -15,9 +15,10 @@ from counting import calls, cpu_seconds
 from bench import records
 from bench.errors import WorldError
 from bench.grid import expand, load_grid
+from bench.places import Places
 from bench.report import leaderboard, tables
 from bench.report.aggregate import cells
-from bench.report.load import load, record_path
+from bench.report.load import load
 
 KEY = "figure4/ps-maddpg/group-goal-prioritized/n2/seed3"
 
@@ -67,7 +68,7 @@ def test_every_record_enters(results):
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_bad_record_is_named_and_the_rest_is_read(copy, damage):
     inflict, reason = DAMAGE[damage]
-    inflict(record_path(copy.root, "small", KEY))
+    inflict(Places(copy.root / "small").record(KEY))
     results = copy.load()
     (problem,) = results.problems
     assert problem.key == KEY

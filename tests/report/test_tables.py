@@ -12,8 +12,8 @@ import pytest
 from synthetic import build_all
 
 from bench import records
+from bench.places import Places
 from bench.report import formats, tables
-from bench.report.load import record_path
 
 
 def read(path):
@@ -31,7 +31,7 @@ def raw_records(root, row):
     folder = (
         f"{row['experiment']}/{row['method']}/{row['reward']}-{row['sampler']}/n{row['agents']}"
     )
-    paths = record_path(root, "small", folder).with_suffix("").glob("seed*.json")
+    paths = Places(root / "small").record(folder).with_suffix("").glob("seed*.json")
     return [json.loads(path.read_text()) for path in sorted(paths)]
 
 
@@ -90,7 +90,7 @@ def test_table1_maps_curves_to_settings(small, built):
 
 def test_a_diverged_run_is_counted_and_not_averaged(copy):
     key = "figure4/iql/group-goal-uniform/n2/seed1"
-    path = record_path(copy.root, "small", key)
+    path = Places(copy.root / "small").record(key)
     record = json.loads(path.read_text())
     record |= {"status": "diverged", "reason": "NaN", "final": None, "absolute": None}
     path.write_text(records.sealed(record))

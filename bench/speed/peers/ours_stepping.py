@@ -8,15 +8,14 @@ from typing import Any
 import torch
 
 from bench.config import resolve
+from bench.device import settle_cpu
 from bench.random import Random
-from bench.runner import keep_freed_memory
 from bench.tasks import make_task
 
 
 def run(workload: dict[str, Any], mark: Callable[[], None]) -> dict[str, float]:
     """Play `warm_env_steps`, then `env_steps`, in groups of E whole episodes; count the latter."""
-    torch.set_num_threads(1)
-    keep_freed_memory()
+    settle_cpu()
     task = make_task(resolve(workload["config"], where="peers"), "continuous")
     random = Random.from_seeds([0])
     E, whole = workload["parallel"], workload["whole"]

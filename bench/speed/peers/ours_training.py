@@ -8,18 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
-
 from bench.config import resolve
-from bench.runner import keep_freed_memory
+from bench.device import settle_cpu
 from bench.speed.workload import make_fleet
 from bench.train import Run
 
 
 def run(workload: dict[str, Any], mark: Callable[[], None]) -> dict[str, float]:
     """Train for `warm_env_steps`, then for `env_steps`; count the latter."""
-    torch.set_num_threads(1)
-    keep_freed_memory()
+    settle_cpu()
     config = resolve(workload["config"], where="peers")
     fleet = make_fleet(config)
     training = Run(fleet, None, ())

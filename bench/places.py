@@ -1,0 +1,91 @@
+"""Where the files of runs lie, and who may write them."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import glob
+import hashlib
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.errors import WorldError
+from bench.grid import Run
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the files of a grid's runs lie.
+
+    Args:
+        folder: results/<grid>.
+    """
+
+    folder: Path
+
+    def record(self, key: str) -> Path:
+        """Return the path of a run's record; its existence means that the run is done."""
+        return self.folder / "runs" / f"{key}.json"
+
+    def policy(self, key: str) -> Path:
+        """Return the path of the saved policy."""
+        return self.folder / "policies" / f"{key}.safetensors"
+
+    def log(self, key: str) -> Path:
+        """Return the path of what the workflow's job of a run said."""
+        return self.folder / "logs" / f"{key}.log"
+
+    def lock(self, key: str) -> Path:
+        """Return the path of the lock that who trains a run holds."""
+        return self.checkpoint([key]).with_suffix(".lock")
+
+    def checkpoint(self, keys: Sequence[str]) -> Path:
+        """Return the path of the checkpoint of a run, or of a fleet of just these."""
+        name = keys[0]
+        if len(keys) > 1:
+            name += f"-x{len(keys)}-{hashlib.sha256(' '.join(keys).encode()).hexdigest()[:8]}"
+        return self.folder / "checkpoints" / f"{name}.safetensors"
+
+    def fleet_checkpoints(self, keys: Sequence[str]) -> list[Path]:
+        """List the checkpoints of fleets that begin with one of these runs."""
+        found: list[Path] = []
+        for key in keys:
+            alone = self.checkpoint([key])
+            found += alone.parent.glob(f"{glob.escape(alone.stem)}-x*{alone.suffix}")
+        return found
+
+
+def keys_of(runs: Sequence[Run]) -> list[str]:
+    """Return the keys of runs."""
+    return [run.key for run in runs]
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Let one process train a run at a time; the kernel frees the lock of one that is killed.
+
+    Two can meet when a workflow was killed and started again while its jobs went on.
+
+    Raises:
+        WorldError: if the file system refuses, or has no locks: two would spoil each other's files.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+    except OSError as error:
+        raise WorldError(f"cannot lock {path}: {error.strerror}") from error
+    with open(handle, "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"waiting: another process trains this run ({path})", file=sys.stderr)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            raise WorldError(
+                f"cannot lock {path}: {error.strerror}; give --results on a file system with flock"
+            ) from error
+        # Never removed: a process that waits on a removed file would not meet the next one.
+        yield
