@@ -58,7 +58,8 @@ class Checkpoint:
         self._interval, self._keys = interval, keys
         self._path, self._before, self._temporary = _files(path)
         behaviours = [behaviour(c) for c in configs]
-        parts = (part.partition("@")[0] for named in behaviours for part in named.values())
+        parts = {part.partition("@")[0] for named in behaviours for part in named.values()}
+        parts |= {environment for c in configs if (environment := c.task.partition(":")[2])}
         outside = registry.outside(parts)
         runs = [[c.digest, named] for c, named in zip(configs, behaviours, strict=True)]
         identity = [FORMAT, runs, code_digest(), outside, torch.__version__]

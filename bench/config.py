@@ -32,8 +32,8 @@ class RunConfig(Strict):
     """Task: coop-nav, roles, specialisation, synchronisation, climbing, penalty, or
     pettingzoo:MODULE for any PettingZoo parallel environment."""
     task_options: dict[str, Any] = {}
-    """Options of the task (coop-nav: dynamics, radius, horizon, targets, collisions, start; roles:
-    also split; the repeated games: horizon; penalty: penalty; else the environment's own
+    """Options of the task (coop-nav: dynamics, radius, horizon, targets, collisions, start, end;
+    roles: also split; the repeated games: horizon; penalty: penalty; else the environment's own
     keyword arguments)."""
     agents: Positive = 3
     """Number of agents N (and of targets, or moves)."""

@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
+from bench import registry
 from bench.config import RunConfig
 from bench.methods import method_entry
 
@@ -32,12 +33,14 @@ def minutes(configs: Sequence[RunConfig]) -> int:
 
 
 def _bytes(config: RunConfig) -> int:
-    # A state has 6 or more numbers an agent, an action 2; priorities are two trees of float64.
-    replay = config.buffer * (4 * 10 * config.agents + 4 * 8)
+    # A state has 6 or more numbers an agent; priorities are two trees of float64.
+    numbers = (8 + _action_size(config)) * config.agents
+    replay = config.buffer * (4 * numbers + 4 * 8)
     # Activations of acting, target and evaluated networks, forwards and backwards.
     activations = 4 * 40 * config.batch * config.agents * sum(config.hidden)
-    # The last episodes once more for every agent, and some copies: 30 steps of such states.
-    episodes = 4 * 4 * config.absolute_episodes * (config.agents + 2) * 31 * 10 * config.agents
+    # The last episodes once more for every agent, and some copies.
+    states = (_horizon(config) + 1) * numbers
+    episodes = 4 * 4 * config.absolute_episodes * (config.agents + 2) * states
     scheme = method_entry(config.method).scheme
     if scheme is None:
         return episodes  # a scripted controller stores and learns nothing
@@ -48,11 +51,26 @@ def _bytes(config: RunConfig) -> int:
 
 
 def _seconds(config: RunConfig) -> float:
-    # A horizon of 30 steps; every step is taken and observed, every product made by 3 networks,
-    # forwards and, at twice the cost, backwards.
-    steps = 30 * config.episodes
+    # Every step is taken and observed, every product made by 3 networks, forwards and, at twice the
+    # cost, backwards.
+    steps = _horizon(config) * config.episodes
     update = 2 * 3 * 3 * config.batch * config.agents * _products(config)
     return (steps / config.steps_per_update) * update / FLOPS + steps * config.agents / 20_000
+
+
+def _horizon(config: RunConfig) -> int:
+    """Steps of an episode; the default of PettingZoo's environments may be any."""
+    options = config.task_options
+    return int(options.get("horizon") or options.get("max_cycles") or 30)
+
+
+def _action_size(config: RunConfig) -> int:
+    """Numbers A of an agent's action: as many as it has moves, where it acts by moves."""
+    path = registry.TASK_OPTIONS.get(config.task)
+    if method_entry(config.method).actions != "discrete" or path is None:
+        return 2
+    moves: int = registry.load(path).model_construct().moves(config.agents)
+    return moves
 
 
 def _products(config: RunConfig) -> int:

@@ -14,19 +14,17 @@ from bench.methods import methods_file
 from bench.places import Places
 from bench.staleness import changed_behaviour, changed_settings
 
-Defect = Literal["missing", "failed", "corrupt", "stale", "behaviour", "duplicated"]
-Kind = Defect | Literal["unexpected", "dirty", "diverged"]
-MEANINGS: Mapping[Kind, str] = {
-    "missing": "the grid asks for the run, and there is no record",
-    "failed": "the same, and the run's log ends in an error",
-    "corrupt": "truncated, damaged, or not a record",
-    "stale": "made with another configuration than the grid's",
-    "behaviour": "made by another behaviour version than the code's",
-    "duplicated": "the record of another run of the grid",
-    "unexpected": "the grid has no such run",
-    "dirty": "made from a checkout with uncommitted changes",
-    "diverged": "a sound record of a run that met a NaN or infinity: a result, and no defect",
-}
+Kind = Literal[
+    "missing",  # the grid asks for the run, and there is no record
+    "failed",  # the same, and the run's log ends in an error
+    "invalid",  # truncated, damaged, or not a record
+    "stale",  # made with another configuration than the grid's
+    "behaviour",  # made by another behaviour version than the code's
+    "duplicated",  # the record of another run of the grid
+    "unexpected",  # the grid has no such run
+    "dirty",  # made from a checkout with uncommitted changes
+    "diverged",  # a sound record of a run that met a NaN or infinity: a result, and no defect
+]
 
 
 @dataclass(frozen=True)
@@ -89,7 +87,7 @@ def _examine_record(
     try:
         record = records.read(path)
     except WorldError as error:
-        yield Finding(key, "corrupt", str(error).replace(str(path), path.name))
+        yield Finding(key, "invalid", str(error).replace(str(path), path.name))
         return
     owner = owners.get((key.partition("/")[0], record.config_hash))
     if owner not in (None, key):

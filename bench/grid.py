@@ -81,6 +81,8 @@ class Selection(Strict):
     """Their experiment, its variant after a dot."""
     method: Name | None = None
     """Which of its methods; needed where it has several."""
+    reward: Name | None = None
+    """Which of its rewards; needed where it has several."""
     sampler: Name | None = None
     """Which of its samplers; needed where it has several."""
     judged: bool = False
@@ -146,6 +148,7 @@ class Grid(Strict):
             asked = {
                 "variant": (variant, list(experiment.variants) or [""]),
                 "method": (selection.method, experiment.methods),
+                "reward": (selection.reward, experiment.rewards),
                 "sampler": (selection.sampler, experiment.samplers),
             }
             for axis, (value, there) in asked.items():
@@ -242,28 +245,18 @@ def _cells(grid: Grid, name: str, experiment: Experiment) -> Iterator[Run]:
             raise RequestError(
                 f"{where}: exclude names an unknown axis '{axis}'; {nearest(axis, list(AXES))}"
             )
-    for name_of, layer in (("defaults", grid.defaults), (f"{name}.settings", experiment.settings)):
+    layers = {"defaults": grid.defaults, f"{name}.settings": experiment.settings}
+    layers |= {f"{name}.variants.{v}": changes for v, changes in experiment.variants.items()}
+    for name_of, layer in layers.items():
         for axis in layer.keys() & FIELDS.keys():
             raise RequestError(
                 f"{where}: {name_of} sets {axis}, which is an axis: list it as the experiment's "
                 f"`{FIELDS[axis]}`"
             )
-    cells = itertools.product(
-        experiment.variants.items() or [("", {})],
-        experiment.methods,
-        experiment.rewards,
-        experiment.samplers,
-        experiment.agents,
-        experiment.seeds,
-    )
-    for (variant, changes), method, reward, sampler, agents, seed in cells:
-        axis_values = {
-            "method": method,
-            "reward": reward,
-            "sampler": sampler,
-            "agents": agents,
-            "seed": seed,
-        }
+    variants = list(experiment.variants.items()) or [("", {})]
+    listed = (getattr(experiment, field) for field in FIELDS.values())
+    for (variant, changes), *values in itertools.product(variants, *listed):
+        axis_values = dict(zip(FIELDS, values, strict=True))
         cell = {**axis_values, "variant": variant}
         matches = {
             number
@@ -273,8 +266,8 @@ def _cells(grid: Grid, name: str, experiment: Experiment) -> Iterator[Run]:
         used |= matches
         if matches:
             continue
-        layers = (grid.defaults, experiment.settings, axis_values, changes)
-        config = resolve(*layers, tuned=experiment.tuned, where=where)
+        merged = (grid.defaults, experiment.settings, axis_values, changes)
+        config = resolve(*merged, tuned=experiment.tuned, where=where)
         _refuse_actions(config, where)
         yield Run(f"{name}.{variant}" if variant else name, config)
     for number, exclusion in enumerate(experiment.exclude):

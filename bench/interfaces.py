@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -221,6 +221,13 @@ class Scored(Protocol):
     def scored(self, score: Tensor) -> None:
         """Hear of the team's mean return [R] in the E training episodes that have just ended."""
         ...
+
+
+@runtime_checkable
+class Centralised(Protocol):
+    """What an algorithm may say: the team acts as one agent, which sees what all of them see."""
+
+    centralised: Literal[True]
 
 
 class ParameterScheme(Protocol):

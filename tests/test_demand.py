@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from bench.config import RunConfig, resolve
-from bench.demand import FLOPS, LIBRARIES_MB, memory_mb, minutes
+from bench.demand import FLOPS, LIBRARIES_MB, START_MINUTES, memory_mb, minutes
 from bench.errors import RequestError
 from bench.fleet import Fleet
 from bench.methods import load_methods
@@ -52,6 +52,19 @@ def test_there_is_time_for_every_method_as_counted() -> None:
         updates = 30 * config.episodes / config.steps_per_update
         # A wide layer's products run several times as fast as small ones.
         assert updates * row["flops_per_update"] / (3 * FLOPS) < 60 * minutes([config])
+
+
+@pytest.mark.parametrize("agents", [8, 32])
+def test_there_is_room_for_as_many_moves_as_agents(agents: int) -> None:
+    config = resolve({"task": "specialisation", "method": "iql", "agents": agents})
+    held = Fleet([config], torch.device("meta")).nbytes / 2**20
+    assert held < 0.95 * (memory_mb([config]) - LIBRARIES_MB)
+
+
+def test_longer_episodes_ask_for_as_much_more_time() -> None:
+    short, long = (resolve({"task_options": {"horizon": horizon}}) for horizon in (30, 300))
+    assert minutes([long]) - START_MINUTES > 9 * (minutes([short]) - START_MINUTES - 1)
+    assert memory_mb([long]) > memory_mb([short])
 
 
 def test_more_of_anything_asks_for_more() -> None:

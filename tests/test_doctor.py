@@ -6,7 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -70,7 +70,7 @@ def test_each_planted_defect_is_found_and_nothing_else(
     log = demo / "logs" / failed.relative_to(runs).with_suffix(".log")
     log.parent.mkdir(parents=True)
     log.write_text("figure4: episode 0\nhypercoop: error: out of memory\n")
-    path = plant("corrupt")
+    path = plant("invalid")
     path.write_bytes(path.read_bytes()[:1000])
     edit(plant("stale"), another_gamma)
     edit(plant("behaviour"), lambda v: v["behaviour"].update(loop="bench.train:train@1"))
@@ -88,7 +88,7 @@ def test_each_planted_defect_is_found_and_nothing_else(
 
     edit(extra, another_seed)
     (files[cell[-1]].parent / ".tmp-seed0.json-xyz").write_text("{")  # of a killed writer
-    assert set(planted.values()) == set(doctor.MEANINGS)
+    assert set(planted.values()) == set(get_args(doctor.Kind))
     assert {f.run: f.kind for f in doctor.examine(demo, GRID)} == planted
     assert len(doctor.examine(demo, GRID)) == len(planted)
     assert main(["doctor", str(demo), f"--grid={GRID}", "--json"]) == 1

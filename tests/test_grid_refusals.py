@@ -25,6 +25,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"seed": [1]}, "unknown key 'experiments.e.seed'; did you mean 'seeds'"),
     ({"exclude": [{"were": {}, "why": ""}]}, "did you mean 'where'"),
     ({"settings": {"sampler": "prioritized"}}, "e.settings sets sampler, which is an axis"),
+    ({"variants": {"v": {"agents": 4}}}, "e.variants.v sets agents, which is an axis"),
     ({"settings": {"seed": 3}}, "list it as the experiment's `seeds`"),
     ({"settings": {"epsiodes": 5}}, "did you mean 'episodes'"),
     ({"settings": {"episodes": 150}}, "multiple of parallel"),

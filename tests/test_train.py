@@ -14,6 +14,7 @@ from bench.config import RunConfig
 from bench.errors import RequestError
 from bench.evaluate import evaluate
 from bench.fleet import Fleet
+from bench.interfaces import Batch
 from bench.outcome import Outcome
 from bench.random import Random
 from bench.replay.prioritized import Prioritized
@@ -129,6 +130,44 @@ def test_where_success_ends_episodes_the_rewarded_share_is_of_the_steps_before()
     assert 0 < len(taken) < replay.capacity and rewarded.any()
     (share,) = going._history.training["rewarded_share_buffer"][-1]
     assert share == pytest.approx(float(rewarded.float().mean()))
+
+
+@pytest.mark.parametrize("sampler", ["uniform", "hindsight"])
+def test_a_success_that_ends_an_episode_is_learned_as_its_end(
+    sampler: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The state that is reached decides, under the goal that is learned about."""
+    config = tiny(agents=1, task_options={"end": "success", "radius": 0.3}, sampler=sampler)
+    fleet, seen = Fleet([config], torch.device("cpu")), []
+    update = fleet.algorithm.update
+
+    def noted(batch: Batch) -> Any:
+        seen.append(batch)
+        return update(batch)
+
+    monkeypatch.setattr(fleet.algorithm, "update", noted)
+    going = Run(fleet, None, ())
+    while not going.done:
+        going.episodes()
+    ended = torch.stack([batch.terminated for batch in seen if batch.terminated is not None])
+    paid = torch.stack([batch.reward.amin(-1) > 0 for batch in seen])
+    assert ended.shape == paid.shape and 0 < paid.float().mean() < 1
+    assert torch.equal(ended, paid), "nothing follows a success, and something all else"
+
+
+def test_the_horizon_is_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet, seen = Fleet([tiny()], torch.device("cpu")), []
+    update = fleet.algorithm.update
+
+    def noted(batch: Batch) -> Any:
+        seen.append(batch)
+        return update(batch)
+
+    monkeypatch.setattr(fleet.algorithm, "update", noted)
+    going = Run(fleet, None, ())
+    while not going.done:
+        going.episodes()
+    assert seen and all(batch.terminated is None for batch in seen)
 
 
 def test_without_a_step_to_learn_from_training_says_so() -> None:

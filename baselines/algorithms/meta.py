@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -65,6 +66,8 @@ class MetaDDPG(ActorCritic):
         RequestError: if the actions are discrete.
     """
 
+    centralised: Literal[True] = True
+
     def __init__(self, spec: Spec, make_scheme: SchemeFactory, random: Random) -> None:
         if spec.discrete:
             raise RequestError("a joint action vector needs actions: continuous")
@@ -101,6 +104,8 @@ class MetaDQN(IQL):
     Raises:
         RequestError: if the actions are continuous, or there are too many joint moves.
     """
+
+    centralised: Literal[True] = True
 
     def __init__(self, spec: Spec, make_scheme: SchemeFactory, random: Random) -> None:
         moves, agents = spec.action_size, spec.agents

@@ -15,7 +15,7 @@ from baselines.networks import Parameters
 from bench.config import RunConfig
 from bench.conformance.scheme import SIZES, TOLERANCE, B, N, R, exempt
 from bench.fleet import build_algorithm
-from bench.interfaces import Algorithm, Batch, Layered, Scored, Spec
+from bench.interfaces import Algorithm, Batch, Centralised, Layered, Scored, Spec
 from bench.methods import MethodEntry
 from bench.random import Random
 
@@ -68,7 +68,7 @@ def acting_parameters(spec: Spec, algorithm: Algorithm) -> dict[str, Tensor]:
     return parameters.views
 
 
-def shapes(entry: MethodEntry, features: Tensor | None = None) -> None:
+def action_shapes(entry: MethodEntry, features: Tensor | None = None) -> None:
     """Actions, TD errors and metrics have the shapes and ranges that the loop relies on."""
     spec = spec_of(entry, features=features)
     algorithm, batch = build(entry, spec), batch_of(spec)
@@ -148,4 +148,26 @@ def fleets(entry: MethodEntry, features: Tensor | None = None) -> None:
         assert error < 100 * TOLERANCE, f"{name} differs by {error:.1e} in a fleet"
 
 
-METHOD_CHECKS: tuple[Callable[..., None], ...] = (shapes, learns, reloads, targets, fleets)
+def decentralised(entry: MethodEntry, features: Tensor | None = None) -> None:
+    """An agent acts by what it sees itself, unless the team acts as one agent and says so."""
+    spec = spec_of(entry, features=features)
+    algorithm, batch = build(entry, spec), batch_of(spec)
+    if isinstance(algorithm, Centralised):
+        return
+    alike = algorithm.act(batch.observation)
+    others = batch_of(spec, 1).observation
+    for agent in range(spec.agents):
+        seen = others.clone()
+        seen[:, :, agent] = batch.observation[:, :, agent]
+        same = torch.equal(algorithm.act(seen)[:, :, agent], alike[:, :, agent])
+        assert same, f"agent {agent} acts otherwise where only its team-mates see something else"
+
+
+METHOD_CHECKS: tuple[Callable[..., None], ...] = (
+    action_shapes,
+    decentralised,
+    learns,
+    reloads,
+    targets,
+    fleets,
+)

@@ -47,7 +47,7 @@ def exempt(scheme: ParameterScheme) -> set[str]:
     return set(getattr(scheme, "exempt", ()))
 
 
-def shapes(make: SchemeFactory) -> None:
+def layer_shapes(make: SchemeFactory) -> None:
     """Layers are W [R, G, in, out] and b [R, G, 1, out] with G = 1 or N, each fitting the next."""
     layers = make(SIZES, N).weights(drawn(make(SIZES, N)))
     width = SIZES[0]
@@ -153,7 +153,7 @@ def replicas(make: SchemeFactory) -> None:
 
 
 SCHEME_CHECKS: tuple[Callable[[SchemeFactory], None], ...] = (
-    shapes,
+    layer_shapes,
     gradients,
     differences,
     forward,

@@ -68,6 +68,7 @@ def select(table: list[Row], selection: Selection) -> dict[int, Row]:
         for row in table
         if row.cell.experiment == selection.experiment
         and selection.method in (None, row.cell.config.method)
+        and selection.reward in (None, row.cell.config.reward)
         and selection.sampler in (None, row.cell.config.sampler)
     }
     return dict(sorted(found.items()))

@@ -69,9 +69,9 @@ class TaskEnv(ParallelEnv):  # type: ignore[misc]  # pettingzoo's generics are u
     """A batched task with one replica and one episode, as PettingZoo's parallel API has it.
 
     Agents are "agent_0" to "agent_{N-1}".  Observations are Box [O] float32; actions are Box
-    [A] in [-1, 1] (clipped to it) or Discrete.  All agents are truncated at the horizon; none
-    terminates in coop-nav.  The infos of a step are the task's metrics of the state reached, equal
-    for all agents.
+    [A] in [-1, 1] (clipped to it) or Discrete.  All agents are truncated at the horizon, and
+    terminated where the task ends an episode.  The infos of a step are the task's metrics of the
+    state reached, equal for all agents.
 
     Args:
         task: the task.

@@ -81,7 +81,8 @@ def loss_of(method: ActorCritic, agent: int, gradient: str, discrete: bool = Fal
     own = torch.arange(3).view(1, 3, 1, 1) == agent
     joint = action if gradient == "joint" else torch.where(own, action, stored)
     x = method._critics.see(data.observation.transpose(1, 2), joint)
-    return mlp([(w.detach(), b.detach()) for w, b in method._critics.layers()], x)[:, agent].mean()
+    values = mlp([(w.detach(), b.detach()) for w, b in method._critics.layers()], x)
+    return values[:, agent if values.shape[1] > 1 else 0].mean()
 
 
 def test_an_agents_own_action_loss_reaches_no_other_head_and_a_joint_one_does() -> None:
@@ -93,16 +94,37 @@ def test_an_agents_own_action_loss_reaches_no_other_head_and_a_joint_one_does() 
             assert reached.tolist() == [gradient == "joint" or j == agent for j in range(3)]
 
 
-@pytest.mark.parametrize("gradient", ["own", "joint"])
-def test_the_actors_step_is_down_the_sum_of_the_agents_losses(gradient: Any) -> None:
+@pytest.mark.parametrize(
+    ("critic", "gradient"),
+    [("per-agent", "own"), ("per-agent", "joint"), ("one", "own"), ("local", "own")],
+)
+def test_the_actors_step_is_down_the_sum_of_the_agents_losses(critic: Any, gradient: Any) -> None:
     values: dict[str, Any] = {"action_penalty": 0.0, "critic_lr": 1e-9}
-    method = ActorCritic(spec(3, **values), Heads, root(), critic="per-agent", gradient=gradient)
+    method = ActorCritic(spec(3, **values), Heads, root(), critic=critic, gradient=gradient)
     views = list(method._actor.online.views.values())
     loss = -sum(loss_of(method, agent, gradient) for agent in range(3))
     assert isinstance(loss, Tensor)
     wanted = method._actor.online._join(torch.autograd.grad(loss, views))
     method.update(batch(3))
     assert torch.allclose(method._actor._mean * 10, wanted, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("critic", ["per-agent", "one", "local"])
+def test_an_update_by_one_agents_slope_reaches_no_other_head(
+    critic: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Down to the optimiser's moments, whose trunk alone is shared."""
+    for agent in range(3):
+        method = ActorCritic(spec(3, action_penalty=0.0), Heads, root(), critic=critic)
+        whole = method._critics.slope
+        own = torch.arange(3).view(1, 3, 1, 1) == agent
+        monkeypatch.setattr(method._critics, "slope", lambda *a, f=whole, o=own: f(*a) * o)
+        before = {name: value.clone() for name, value in method._actor.online.views.items()}
+        method.update(batch(3))
+        for name in ("W2", "b2"):
+            moved = method._actor.online.views[name] != before[name]
+            reached = moved.flatten(2).any(2).any(0)
+            assert reached.tolist() == [j == agent for j in range(3)], name
 
 
 @pytest.mark.parametrize("critic", ["local", "per-agent", "one"])

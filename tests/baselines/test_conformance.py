@@ -142,4 +142,4 @@ def test_what_the_loop_could_not_use_is_named(
         monkeypatch.setattr(IQL, "act", broken_act)
     else:
         monkeypatch.setattr(IQL, "update", broken_update)
-    assert said in failures(load_methods()["iql"])["shapes"]
+    assert said in failures(load_methods()["iql"])["action_shapes"]
