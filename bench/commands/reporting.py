@@ -10,17 +10,18 @@ import sys
 from bench.arguments import RESULTS
 
 SHOWN = 12
-"""Runs left out that a report names on the screen."""
+"""Lines on runs left out that a report writes to the screen."""
 
 
 def report(options: argparse.Namespace) -> None:
     """Build one kind of report from the records of a grid."""
-    from bench.report.load import load
+    from bench.report.load import gathered, load
 
     results = load(options.grid, options.results)
-    for problem in results.problems[:SHOWN]:
-        print(f"hypercoop: {problem}", file=sys.stderr)
-    if len(results.problems) > SHOWN:
+    wrong = gathered(results.problems)
+    for line in list(wrong)[:SHOWN]:
+        print(f"hypercoop: {line}", file=sys.stderr)
+    if len(wrong) > SHOWN:
         print(f"hypercoop: {results.notice()}; all in tables/problems.csv", file=sys.stderr)
     module = importlib.import_module(f"bench.report.{options.command}")
     for path in module.build(results, options.results / results.grid.name):

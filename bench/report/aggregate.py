@@ -9,8 +9,9 @@ from __future__ import annotations
 import functools
 import json
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -152,12 +153,26 @@ class Row:
 
 def world(config: RunConfig) -> World:
     """Return the world of a run."""
-    family = registry.family(config.task)
-    options = config.task_options
-    if family in registry.TASK_OPTIONS:
-        model = registry.load(registry.TASK_OPTIONS[family])
-        options = validate(model, options, "task_options").model_dump()
+    options = _task_options(config.task, config.task_options)
     return World(config.task, json.dumps(options, sort_keys=True), config.agents)
+
+
+def unusual(config: RunConfig) -> dict[str, Any]:
+    """Return the task options of a run that differ from the task's defaults, by name."""
+    usual = _task_options(config.task, {})
+    return {
+        name: value
+        for name, value in sorted(_task_options(config.task, config.task_options).items())
+        if name not in usual or usual[name] != value
+    }
+
+
+def _task_options(task: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Fill in a task's defaults, where they are known."""
+    path = registry.TASK_OPTIONS.get(registry.family(task))
+    if path is None:
+        return dict(options)
+    return validate(registry.load(path), options, "task_options").model_dump()
 
 
 def known_by(config: RunConfig, **changes: str | int) -> str:

@@ -260,11 +260,14 @@ def _replans(case: Case) -> Finding:
         return "inconclusive", ground
     switches = _estimate([sum(team.switches) for team in teams])
     redirected = _estimate([float(np.mean(team.redirected)) for team in teams])
+    for_others = _estimate([sum(team.switches) - sum(team.switches_frozen) for team in teams])
     sides = {_above(switches, case.lines.replans), _above(redirected, case.lines.replans)}
     said = f"{ground}; {_said('switches', switches)}, {_said('redirected', redirected)}"
+    said += f", {_said('switches more than beside frozen team-mates', for_others)}"
     if False in sides:
         return "refuted", said
-    return ("inconclusive" if None in sides else "supported"), said
+    more = for_others is not None and for_others.lo is not None and for_others.lo > 0
+    return ("supported" if more and None not in sides else "inconclusive"), said
 
 
 def _fewer(case: Case) -> Finding:

@@ -7,15 +7,15 @@ from pathlib import Path
 
 from bench import stats
 from bench.files import write_atomic
-from bench.report.aggregate import Row, rows
+from bench.report.aggregate import Row, rows, unusual
 from bench.report.formats import shown, shown_rank
-from bench.report.load import Results
+from bench.report.load import Results, gathered
 from bench.report.standings import Board, boards, overall
 from bench.stats import Estimate
 
 TEMPLATE = "leaderboard.html"
 LISTED = 200
-"""Problems listed on the page; ``tables/problems.csv`` has them all."""
+"""Lines of problems on the page; ``tables/problems.csv`` has them all."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def build(results: Results, out_dir: Path) -> list[Path]:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     table = rows(results)
-    full = _full_scale(table)
+    full, wrong = _full_scale(table), gathered(results.problems)
     lines = [
         _line(row, _rank(rank, board), full)
         for board in boards(table).values()
@@ -97,8 +97,8 @@ def build(results: Results, out_dir: Path) -> list[Path]:
         shown=shown,
         shown_rank=shown_rank,
         notice=results.notice(),
-        problems=[str(problem) for problem in results.problems[:LISTED]],
-        more_problems=max(0, len(results.problems) - LISTED),
+        problems=list(wrong)[:LISTED],
+        more_problems=sum(list(wrong.values())[LISTED:]),
         min_seeds=stats.MIN_SEEDS,
     )
     path = out_dir / "leaderboard" / "index.html"
@@ -116,7 +116,7 @@ def _line(row: Row, rank: Box, full: float) -> Line:
     c, cell, cost = row.cell.config, row.cell, row.cost
     reward = "" if cell.reference else c.reward
     sampler = "" if cell.reference else c.sampler
-    options = " ".join(f"{name}={value}" for name, value in sorted(c.task_options.items()))
+    options = " ".join(f"{name}={value}" for name, value in unusual(c).items())
     absent = len(cell.problems) - cell.count("diverged")
     boxes = [
         rank,

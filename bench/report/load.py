@@ -38,6 +38,17 @@ class Problem:
         return f"{self.key}: {self.kind}: {self.reason}"
 
 
+def gathered(problems: Iterable[Problem]) -> dict[str, int]:
+    """Say what is wrong, with those of a cell that are alike in one line, and of how many runs."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for problem in problems:
+        cell, _, seed = problem.key.rpartition("/")
+        groups.setdefault((cell, f"{problem.kind}: {problem.reason}"), []).append(seed)
+    return {
+        f"{cell}/{', '.join(seeds)}: {what}": len(seeds) for (cell, what), seeds in groups.items()
+    }
+
+
 @dataclass(frozen=True, eq=False)
 class Outcome:
     """What reports need of one complete record: a hundredth of its memory."""

@@ -15,13 +15,13 @@ from bench.report.aggregate import Row, rows, world
 from bench.report.claims import glance, ledger, load_rules
 from bench.report.curves import CURVES, FIGURE4, experiments, panels
 from bench.report.formats import tex
-from bench.report.load import KINDS, Results
+from bench.report.load import KINDS, Results, gathered
 from bench.report.outcomes import Curve, judge
 from bench.report.standings import overall
 from bench.stats import Estimate
 
 LISTED = 12
-"""Problems that the paper names; ``tables/problems.csv`` has them all."""
+"""Lines of problems in the paper; ``tables/problems.csv`` has them all."""
 
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -102,7 +102,7 @@ def values(results: Results) -> dict[str, Any]:
         },
         "complete": results.complete,
         "kinds": {kind: sum(p.kind == kind for p in results.problems) for kind in KINDS},
-        "problems": [str(problem) for problem in results.problems[:LISTED]],
+        "problems": list(gathered(results.problems))[:LISTED],
         "curves": [{"letter": k, "reward": r, "sampler": s} for k, (r, s) in CURVES.items()],
         "teams": _teams(by_agents),
         "others": [
@@ -140,6 +140,7 @@ def _grid_numbers(results: Results, example: Row) -> dict[str, str | int | float
         "runs-expected": len(results.expected),
         "runs-used": len(results.outcomes),
         "runs-left-out": len(results.problems),
+        "runs-unlisted": sum(list(gathered(results.problems).values())[LISTED:]),
         "seeds": example.cell.expected,
         "task": c.task,
         "dynamics": options["dynamics"],

@@ -157,9 +157,12 @@ def test_failure_through_lazy_agents(make_row: Any) -> None:
 
 def test_replanning_is_judged_on_runs_that_learned(make_row: Any) -> None:
     turns, stays = team([0.1, 0.1], 0.3, 0.2), team([0.1, 0.1], 0.3, 0.0)
+    blind = turns.model_copy(update={"switches_frozen": turns.switches})
     asked = claim("replans")
     assert judge(asked, make_row([15.0] * 6, [turns] * 6)) == "supported"
     assert judge(asked, make_row([15.0] * 6, [stays] * 6)) == "refuted"
+    # As many switches beside frozen team-mates: they are not what agents turn for.
+    assert judge(asked, make_row([15.0] * 6, [blind] * 6)) == "inconclusive"
     # Of eight runs the three that learned nothing have no say; four that did are too few.
     assert judge(asked, make_row([15.0] * 5 + [0.0] * 3, [turns] * 5 + [stays] * 3)) == "supported"
     assert judge(asked, make_row([15.0] * 4 + [0.0] * 4, [turns] * 8)) == "inconclusive"

@@ -109,7 +109,8 @@ def test_what_is_left_out_is_listed(copy):
     (path,) = leaderboard.build(copy.load(), copy.out)
     text = path.read_text()
     assert "Incomplete: 96 of 102 runs (6 missing)" in text
-    assert "figure4/iql/group-goal-uniform/n2/seed0: missing: no record" in text
+    seeds = ", ".join(f"seed{n}" for n in range(6))
+    assert f"figure4/iql/group-goal-uniform/n2/{seeds}: missing: no record" in text
     row = next(row for row in Page(text).rows if row[1] == "iql" and row[2] == "figure4")
     empty = [row for row in Page(text).rows if row[10] == "0/6"]
     assert len(empty) == 1
