@@ -27,13 +27,17 @@ class Code:
         inputs: E.
         energy: E|e|^2.
         hidden: C; 0 for e_i itself.
+        paced: whether h is divided by E|h|_1 at the start, for a normal A e_i: a step that moves
+            every number of a generator by the same then moves what it generates by about as much.
     """
 
-    def __init__(self, inputs: int, energy: float, hidden: int) -> None:
+    def __init__(self, inputs: int, energy: float, hidden: int, paced: bool = False) -> None:
         self._inputs, self._hidden = inputs, hidden
         self.width = hidden or inputs
         """C."""
-        self.energy = float(hidden) if hidden else energy
+        # A ReLU's output has the mean 1 / sqrt(pi) of its root mean square.
+        self._factor = math.sqrt(math.pi) / hidden if paced else 1.0
+        self.energy = hidden * self._factor**2 if hidden else energy
         """E|h|^2 at the start: the norm makes it the width."""
 
     def init(self, random: Random) -> dict[str, Tensor]:
@@ -45,4 +49,7 @@ class Code:
 
     def __call__(self, parameters: Mapping[str, Tensor], e: Tensor) -> Tensor:
         """Map e [R, N, E] to h [R, N, C]."""
-        return rms_norm(torch.relu(e @ parameters["A"])) if self._hidden else e
+        if not self._hidden:
+            return e
+        h = rms_norm(torch.relu(e @ parameters["A"]))
+        return h if self._factor == 1 else h * self._factor

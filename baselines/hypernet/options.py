@@ -54,6 +54,11 @@ class HypernetOptions(Strict):
     """Share of the initial variance that comes from the generator; the rest comes from a shared
     base, which there is none of at 1."""
 
+    pace: Literal["generator", "weights"] = "generator"
+    """What a step of Adam moves by about the learning rate: every number of the `generator`, and so
+    a generated weight by some C / sqrt(pi) times as much; or the generated `weights`, as if they
+    were stored."""
+
     bound: Literal["spectral", "smooth"] | None = None
     """How the largest singular value of every generated matrix is kept at `largest` or below."""
     largest: Rate = 3.0
@@ -100,6 +105,8 @@ class HypernetOptions(Strict):
             raise ValueError("with rho = 0 there is nothing to warm up; choose rho above 0")
         if (self.warmup or self.alpha != 1) and not self.has_base and self.target != "bias":
             raise ValueError("alpha and warmup need a shared base; choose rho below 1")
+        if self.pace == "weights" and not self.hidden:
+            raise ValueError("pace does nothing to a code that is e itself; choose hidden above 0")
         if self.replay and (self.target != "all" or self.branches != "one"):
             raise ValueError("replay stores whole networks; choose target: all and branches: one")
         for name in ("replay_every", "replay_loss", "replay_by"):

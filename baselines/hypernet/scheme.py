@@ -75,7 +75,7 @@ class Hypernet:
     def _branch(self, name: str, module: range, features: Tensor | None) -> Branch:
         o, target = self._options, self._target
         conditioning = make_conditioning(o.conditioning, self._agents, o.embedding, features)
-        code = Code(conditioning.width, conditioning.energy, o.hidden)
+        code = Code(conditioning.width, conditioning.energy, o.hidden, o.pace == "weights")
         layers = [self._layer(n, code) for n in module if n in target.weights + target.offsets]
         matrices = [layer for layer in layers if layer.index in target.weights]
         manifest = Manifest(matrices, self._agents, code.width, code.energy)
