@@ -68,7 +68,8 @@ class HypernetOptions(Strict):
     l1: Noise = 0.0
     """Proximal L1 penalty of the hypernetwork."""
     clip: Rate | None = None
-    """Largest norm of the gradient by one agent's weights of one generated layer."""
+    """Largest norm of the gradient by one agent's weights of one generated layer.  The run's
+    `grad_clip` comes after it and, where it binds, shortens the step of all agents alike."""
     warmup: Count = 0
     """Updates over which the factor of what is generated rises from 0 to `alpha`."""
     residual_after: Positive | None = None

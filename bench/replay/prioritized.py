@@ -85,8 +85,8 @@ class Prioritized:
     """P(i) = p_i^alpha / sum, p = |TD error| + 1e-6, weights (M P)^-beta over their largest.
 
     M counts the stored transitions; beta rises linearly from `per_beta` to 1 over training.  The
-    weights' largest is the batch's.  New transitions get the largest priority seen so far, so each
-    is likely to be replayed once.  TD errors are the *unweighted* ones.
+    weights' largest is the batch's.  New transitions get the largest priority seen so far, 1 at
+    least, so each is likely to be replayed once.  TD errors are the *unweighted* ones.
     """
 
     def __init__(self, replay: Replay, config: RunConfig, replicas: slice) -> None:

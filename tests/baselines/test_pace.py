@@ -15,7 +15,7 @@ from bench.config import RunConfig
 from bench.interfaces import Batch, SchemeFactory, Spec
 from bench.random import Random
 
-N, O, A, B, LR = 3, 12, 2, 256, 3e-3
+N, O, A, B, LR = 3, 12, 2, 256, 3e-3  # noqa: E741
 GENERATORS = ["dense", "grouped", "chunked", "low-rank", "core", "sparse"]
 
 
