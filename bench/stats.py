@@ -16,12 +16,14 @@ import functools
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 Strata = Sequence[Array]
+Side = Literal["above", "about", "below"]
 
 CONFIDENCE = 0.95
 """Coverage of every interval."""
@@ -45,6 +47,17 @@ class Estimate:
     """Lower end; none where there are fewer than MIN_SEEDS seeds."""
     hi: float | None
     """Upper end; none where `lo` is."""
+
+    def side(self, line: float = 0.0) -> Side | None:
+        """Say on which side of a line the interval lies, or that it has the line in it.
+
+        None without an interval.
+        """
+        if self.lo is None or self.hi is None:
+            return None
+        if self.lo > line + _SAME:
+            return "above"
+        return "below" if self.hi < line - _SAME else "about"
 
     def scaled(self, zero: float, one: float) -> Estimate:
         """Map affinely so that ``zero`` becomes 0 and ``one`` becomes 1 (``one > zero``).

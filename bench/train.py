@@ -61,16 +61,16 @@ def train(
         WorldError: if a checkpoint cannot be written.
     """
     fleet = Fleet(configs, device)
-    run = Run(fleet, checkpoint, listeners)
-    while not run.done:
-        run.evaluate_if_due()
-        run.episodes()
-        run.save_if_due()
-    run.evaluate_if_due()
-    return run.outcomes()
+    trainer = Trainer(fleet, checkpoint, listeners)
+    while not trainer.done:
+        trainer.evaluate_if_due()
+        trainer.episodes()
+        trainer.save_if_due()
+    trainer.evaluate_if_due()
+    return trainer.outcomes()
 
 
-class Run:
+class Trainer:
     """A fleet in training: E parallel episodes at a time, between evaluations.
 
     Args:

@@ -17,7 +17,7 @@ from bench.fleet import Fleet
 from bench.random import Random
 from bench.tasks import make_task
 from bench.tasks.rewards import group_goal
-from bench.train import Run, train
+from bench.train import Trainer, train
 
 CPU = torch.device("cpu")
 NAMES = ["radius", "reverse", "agents"]
@@ -105,7 +105,7 @@ def test_evaluation_is_of_the_group_goal_at_radius_one_tenth(name: str) -> None:
     assert torch.equal(metrics, expected[..., 0])
     plain = fleet(2, agents=2)
     plain.algorithm.load_policy(made.algorithm.policy)
-    runs = [Run(each, None, ()) for each in (made, plain)]
+    runs = [Trainer(each, None, ()) for each in (made, plain)]
     for run in runs:
         run.evaluate_if_due()
     assert runs[0]._history.mean == runs[1]._history.mean
@@ -118,7 +118,7 @@ def test_at_its_last_stage_training_is_the_tasks_own(name: str) -> None:
         made = fleet(2, curriculum=curriculum)
         if made.curriculum is not None:
             at_stage(made, [40, 40])
-        runs.append(Run(made, None, ()))
+        runs.append(Trainer(made, None, ()))
     for run in runs:
         run.episodes()
         run.episodes()
@@ -130,7 +130,7 @@ def test_at_its_last_stage_training_is_the_tasks_own(name: str) -> None:
 def test_a_fleet_in_a_curriculum_resumes_and_equals_its_runs(name: str, tmp_path: Path) -> None:
     settings = {"curriculum": name, "curriculum_stages": 3, "curriculum_gate": 0.05, "agents": 2}
     made, again = fleet(2, **settings), fleet(2, **settings)
-    run, other = Run(made, None, ()), Run(again, None, ())
+    run, other = Trainer(made, None, ()), Trainer(again, None, ())
     for _ in range(3):
         run.episodes()
     again.load({key: value.clone() for key, value in made.state().items()})
@@ -156,7 +156,7 @@ def test_what_a_task_has_not_is_refused_in_one_line() -> None:
     with pytest.raises(RequestError, match="curriculum = radius: the task has no radius"):
         Fleet([resolve(game, {"curriculum": "radius"})], CPU)
     with pytest.raises(RequestError, match="curriculum = reverse: the task has no goals"):
-        Run(Fleet([resolve(game, {"curriculum": "reverse"})], CPU), None, ()).episodes()
+        Trainer(Fleet([resolve(game, {"curriculum": "reverse"})], CPU), None, ()).episodes()
 
 
 def test_a_curriculum_is_part_of_the_configuration_and_none_is_not() -> None:

@@ -14,7 +14,7 @@ from bench.config import RunConfig
 from bench.evaluate import evaluate
 from bench.fleet import Fleet
 from bench.outcome import Outcome
-from bench.train import Run, train
+from bench.train import Trainer, train
 
 
 def run(*configs: RunConfig) -> list[Outcome]:
@@ -24,7 +24,7 @@ def run(*configs: RunConfig) -> list[Outcome]:
 def test_a_diverged_replica_stops_alone_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     configs = [tiny(method="ps-maddpg", seed=seed) for seed in range(2)]
     sound = run(*configs)[1].record
-    going = Run(Fleet(configs, torch.device("cpu")), None, ())
+    going = Trainer(Fleet(configs, torch.device("cpu")), None, ())
     while not going.done:
         going.evaluate_if_due()
         going.episodes()
@@ -51,7 +51,7 @@ def test_a_diverged_replica_stops_alone_and_says_so(monkeypatch: pytest.MonkeyPa
 )
 def test_a_replica_that_is_not_finite_does_not_stop_its_fleet(settings: dict[str, Any]) -> None:
     configs = [tiny(**settings, seed=seed) for seed in range(2)]
-    going = Run(Fleet(configs, torch.device("cpu")), None, ())
+    going = Trainer(Fleet(configs, torch.device("cpu")), None, ())
     going.evaluate_if_due()
     going.episodes()
     going._fleet.algorithm.policy["actor"][0] = torch.nan

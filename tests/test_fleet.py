@@ -19,12 +19,11 @@ from bench.config import RunConfig
 from bench.device import replicas_that_fit
 from bench.errors import RequestError
 from bench.fleet import Fleet
-from bench.grid import Run as GridRun
-from bench.grid import fleets
+from bench.grid import Run, fleets
 from bench.places import Places
 from bench.records import Record
 from bench.runner import Job, train_runs
-from bench.train import Run, train
+from bench.train import Trainer, train
 
 METHODS = [
     *("iql", "iddpg", "maddpg", "ps-maddpg", "hyper-maddpg"),
@@ -87,7 +86,7 @@ def test_the_second_of_two_replicas_gives_the_bytes_of_the_run_alone(method: str
 
 
 def test_a_mixed_fleet_goes_on_from_its_state() -> None:
-    whole, cut = (Run(Fleet(mixed(), torch.device("cpu")), None, ()) for _ in range(2))
+    whole, cut = (Trainer(Fleet(mixed(), torch.device("cpu")), None, ()) for _ in range(2))
     whole.episodes()
     cut.episodes()
     state = {name: tensor.clone() for name, tensor in cut._fleet.state().items()}
@@ -103,7 +102,7 @@ def test_a_mixed_fleet_goes_on_from_its_state() -> None:
 def test_the_loop_never_looks_at_a_number(method: str, agents: int) -> None:
     """On torch's meta device there are none: an accelerator need not wait for the host."""
     configs = mixed(method=method, agents=agents, **SELDOM)
-    run = Run(Fleet(configs, torch.device("meta")), None, ())
+    run = Trainer(Fleet(configs, torch.device("meta")), None, ())
     run.episodes()
     with FromTheHost() as sent:
         run.episodes()
@@ -121,7 +120,7 @@ def test_nor_does_what_relabels_and_eases(method: str, curriculum: str) -> None:
     samplers = ["hindsight", "hindsight-prioritized", "self-imitation", "uniform"]
     settings = {"curriculum": curriculum, "augmentation": "permutation", "lr_end": 0.5, **SELDOM}
     configs = [tiny(method=method, sampler=name, **settings) for name in samplers]
-    run = Run(Fleet(configs, torch.device("meta")), None, ())
+    run = Trainer(Fleet(configs, torch.device("meta")), None, ())
     run.episodes()
     with FromTheHost() as sent:
         run.episodes()
@@ -130,7 +129,7 @@ def test_nor_does_what_relabels_and_eases(method: str, curriculum: str) -> None:
 
 def test_nor_does_the_replay_of_weights_which_counts_on_the_device() -> None:
     """A count on the host would stand still in a captured update, and no entry be made."""
-    run = Run(Fleet([tiny(method="hyper-maddpg-replay")], torch.device("meta")), None, ())
+    run = Trainer(Fleet([tiny(method="hyper-maddpg-replay")], torch.device("meta")), None, ())
     run.episodes()
     with FromTheHost() as sent:
         run.episodes()
@@ -149,7 +148,7 @@ def test_other_differences_are_refused() -> None:
 
 def test_a_grid_falls_into_fleets_of_one_shape() -> None:
     configs = [*mixed(), *mixed(method="iql"), *mixed(agents=3)]
-    runs = {run.key: run for run in (GridRun("e", config) for config in configs)}
+    runs = {run.key: run for run in (Run("e", config) for config in configs)}
     for size in (1, 3, 8, 100):
         groups = fleets(runs, size)
         assert sorted(itertools.chain(*groups)) == sorted(runs)
@@ -168,14 +167,14 @@ def test_a_fleet_too_large_for_the_device_is_split(
     sizes: list[int] = []
     honest = runner._train_fleet
 
-    def room_for_three(runs: Sequence[GridRun], *rest: Any) -> dict[str, Record]:
+    def room_for_three(runs: Sequence[Run], *rest: Any) -> dict[str, Record]:
         sizes.append(len(runs))
         if len(runs) > 3:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return honest(runs, *rest)
 
     monkeypatch.setattr(runner, "_train_fleet", room_for_three)
-    runs = [GridRun("e", config) for config in mixed(episodes=20, evaluations=2)]
+    runs = [Run("e", config) for config in mixed(episodes=20, evaluations=2)]
     found = train_runs(runs, Job(Places(tmp_path)))
     assert sizes == [8, 4, 2, 2, 2, 2]
     assert [record.config for record in found] == [run.config for run in runs]
@@ -185,10 +184,10 @@ def test_a_fleet_too_large_for_the_device_is_split(
 def test_what_a_card_holds_follows_from_the_bytes_of_a_replica(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    runs = [GridRun("e", config) for config in mixed()]
+    runs = [Run("e", config) for config in mixed()]
     held = Fleet([runs[0].config], torch.device("cpu")).nbytes
     assert Fleet([runs[0].config], torch.device("meta")).nbytes == held
-    going = Run(Fleet([runs[0].config], torch.device("cpu")), None, ())
+    going = Trainer(Fleet([runs[0].config], torch.device("cpu")), None, ())
     while not going.done:  # the ring wraps
         going.episodes()
     assert sum(tensor.nbytes for tensor in going._fleet.state().values()) - held < 100
@@ -221,7 +220,7 @@ cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA de
 @pytest.mark.parametrize("method", METHODS)
 def test_a_captured_update_learns_what_a_plain_one_does(method: str) -> None:
     device = torch.device("cuda")
-    captured, plain = (Run(Fleet(mixed(method=method), device), None, ()) for _ in range(2))
+    captured, plain = (Trainer(Fleet(mixed(method=method), device), None, ()) for _ in range(2))
     plain._learn_from = plain._update  # type: ignore[assignment]
     for run in (captured, plain):
         run.episodes()

@@ -18,15 +18,15 @@ from bench.random import Random
 from bench.replay.hindsight import Hindsight
 from bench.replay.storage import Replay
 from bench.tasks import make_task
-from bench.train import Run, train
+from bench.train import Trainer, train
 
 CPU = torch.device("cpu")
 
 
-def played(groups: int = 1, seeds: int = 2, **values: Any) -> Run:
+def played(groups: int = 1, seeds: int = 2, **values: Any) -> Trainer:
     """Return a fleet in training that has stored some episodes."""
     settings = {"sampler": "hindsight", "agents": 3, "hindsight_share": 1.0, **values}
-    run = Run(Fleet([tiny(seed=seed, **settings) for seed in range(seeds)], CPU), None, ())
+    run = Trainer(Fleet([tiny(seed=seed, **settings) for seed in range(seeds)], CPU), None, ())
     for _ in range(groups):
         run.episodes()
     return run

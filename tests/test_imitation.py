@@ -13,7 +13,7 @@ from bench.fleet import Fleet
 from bench.random import Random
 from bench.replay.imitation import SelfImitation
 from bench.replay.storage import Replay
-from bench.train import Run, train
+from bench.train import Trainer, train
 
 CPU = torch.device("cpu")
 R, E, T = 2, 3, 4
@@ -75,7 +75,7 @@ def test_a_mixed_fleet_with_self_imitation_equals_its_runs_and_resumes() -> None
     configs = [tiny(sampler=name, seed=seed) for seed, name in enumerate(names)]
     for config, outcome in zip(configs, train(configs, CPU), strict=True):
         assert outcome.record.training == train([config], CPU)[0].record.training
-    run, again = Run(Fleet(configs, CPU), None, ()), Fleet(configs, CPU)
+    run, again = Trainer(Fleet(configs, CPU), None, ()), Fleet(configs, CPU)
     run.episodes()
     again.load({key: value.clone() for key, value in run._fleet.state().items()})
     for key, value in run._fleet.state().items():
@@ -86,7 +86,7 @@ def test_a_permuted_transition_is_the_environments_and_the_same_but_for_the_orde
     for dynamics in ("first-order", "mpe"):
         options = {"dynamics": dynamics, "collisions": dynamics == "mpe"}
         config = tiny(agents=3, task_options=options, augmentation="permutation", batch=256)
-        run = Run(Fleet([config, config.model_copy(update={"seed": 1})], CPU), None, ())
+        run = Trainer(Fleet([config, config.model_copy(update={"seed": 1})], CPU), None, ())
         run.episodes()
         fleet = run._fleet
         indices = fleet.replay.uniform(fleet.random.fold("x"), 256)

@@ -18,7 +18,7 @@ from bench.checkpoint import Checkpoint
 from bench.config import RunConfig
 from bench.fleet import Fleet
 from bench.outcome import Outcome
-from bench.train import Run, train
+from bench.train import Trainer, train
 
 
 def run(config: RunConfig, checkpoint: Checkpoint | None = None) -> Outcome:
@@ -35,7 +35,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
     whole = run(config)
     for _ in range(config.episodes // config.parallel):
         kept = Checkpoint(tmp_path / "run.safetensors", [config], interval=0.0)  # due at once
-        going = Run(Fleet([config], torch.device("cpu")), kept, ())
+        going = Trainer(Fleet([config], torch.device("cpu")), kept, ())
         if going.done:
             break
         going.evaluate_if_due()
@@ -78,7 +78,7 @@ def test_a_killed_process_goes_on_to_the_same_record(tmp_path: Path) -> None:
 
 def checkpointed(path: Path, config: RunConfig, groups: int) -> None:
     """Leave the checkpoints of a run that was cut off after so many groups of episodes."""
-    going = Run(Fleet([config], torch.device("cpu")), None, ())
+    going = Trainer(Fleet([config], torch.device("cpu")), None, ())
     for _ in range(groups):
         going.evaluate_if_due()
         going.episodes()
@@ -165,7 +165,7 @@ def test_checkpoints_take_less_than_their_share_of_the_time(
 def test_a_run_that_moved_names_its_hosts(tmp_path: Path) -> None:
     config = tiny()
     checkpoint = Checkpoint(tmp_path / "c", [config], interval=0)
-    going = Run(Fleet([config], torch.device("cpu")), checkpoint, ())
+    going = Trainer(Fleet([config], torch.device("cpu")), checkpoint, ())
     going.evaluate_if_due()
     going.episodes()
     going._hosts = [{"cpu": "another", "device": "cpu"}]

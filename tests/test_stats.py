@@ -219,6 +219,15 @@ def test_ranks_are_settled_when_far_apart_and_open_when_equal():
     assert stats.rank_ranges([]) == []
 
 
+def test_the_side_of_a_line_that_an_interval_lies_on() -> None:
+    found = stats.Estimate(2.0, 1.0, 3.0)
+    assert [found.side(line) for line in (0.5, 1.0, 2.0, 3.0, 3.5)] == [
+        *("above", "about", "about", "about", "below")
+    ]
+    assert stats.Estimate(2.0, None, None).side() is None
+    assert stats.Estimate(1e-12, 1e-12, 1e-12).side() == "about", "a sum's last bits"
+
+
 def test_too_few_seeds_settle_no_rank():
     assert stats.rank_ranges([[np.zeros(4)], [np.full(10, 9.0)]]) == [(1, 2), (1, 2)]
 

@@ -18,7 +18,7 @@ from bench.interfaces import Batch
 from bench.outcome import Outcome
 from bench.random import Random
 from bench.replay.prioritized import Prioritized
-from bench.train import Run, train
+from bench.train import Trainer, train
 
 
 def run(*configs: RunConfig) -> list[Outcome]:
@@ -47,7 +47,7 @@ def test_a_replica_of_a_fleet_gives_the_same_bytes_as_the_run_alone(method: str)
 
 def test_the_reference_schedule_is_9000_updates() -> None:
     config = RunConfig()
-    going = Run(Fleet([tiny()], torch.device("cpu")), None, ())
+    going = Trainer(Fleet([tiny()], torch.device("cpu")), None, ())
     assert config.episodes * 30 // config.steps_per_update == 9_000
     while not going.done:
         going.episodes()
@@ -62,7 +62,7 @@ def test_serial_episodes_with_rare_updates_train() -> None:
 
 def test_exploration_falls_linearly_to_its_end() -> None:
     config = tiny(noise_start=1.0, noise_end=0.2, noise_fraction=0.5)
-    going = Run(Fleet([config], torch.device("cpu")), None, ())
+    going = Trainer(Fleet([config], torch.device("cpu")), None, ())
     seen = []
     for group in range(7):
         going._group = group
@@ -116,7 +116,7 @@ def test_the_rewarded_shares_are_counted_right() -> None:
 
 def test_where_success_ends_episodes_the_rewarded_share_is_of_the_steps_before() -> None:
     config = tiny(agents=1, task_options={"end": "success"})
-    going = Run(Fleet([config], torch.device("cpu")), None, ())
+    going = Trainer(Fleet([config], torch.device("cpu")), None, ())
     replay, task = going._fleet.replay, going._fleet.task
     while not going.done:
         going.evaluate_if_due()
@@ -146,7 +146,7 @@ def test_a_success_that_ends_an_episode_is_learned_as_its_end(
         return update(batch)
 
     monkeypatch.setattr(fleet.algorithm, "update", noted)
-    going = Run(fleet, None, ())
+    going = Trainer(fleet, None, ())
     while not going.done:
         going.episodes()
     ended = torch.stack([batch.terminated for batch in seen if batch.terminated is not None])
@@ -164,7 +164,7 @@ def test_the_horizon_is_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
         return update(batch)
 
     monkeypatch.setattr(fleet.algorithm, "update", noted)
-    going = Run(fleet, None, ())
+    going = Trainer(fleet, None, ())
     while not going.done:
         going.episodes()
     assert seen and all(batch.terminated is None for batch in seen)
@@ -177,7 +177,7 @@ def test_without_a_step_to_learn_from_training_says_so() -> None:
 
 def test_rewarded_shares_between_the_two_are_those_of_steps_near_a_target() -> None:
     """The summed reward is paid wherever any agent is within the radius of any target."""
-    going = Run(Fleet([tiny(reward="summed-individual")], torch.device("cpu")), None, ())
+    going = Trainer(Fleet([tiny(reward="summed-individual")], torch.device("cpu")), None, ())
     replay, honest = going._fleet.replay, going._learn_from
     drawn: list[list[bool]] = [[], [], []]
 

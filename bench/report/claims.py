@@ -224,7 +224,7 @@ def _fails(case: Case) -> Finding:
 def _nothing(case: Case) -> Finding:
     above, ground = _score(case, case.lines.nothing)
     random, score = case.row.reference.random, case.row.score
-    if above is False and random is not None and score and score.lo and score.lo > random:
+    if above is False and random is not None and score and score.side(random) == "above":
         return "inconclusive", f"{ground}, but above random actions' {random:.3g}"
     return _when(above, supports=False), ground
 
@@ -266,7 +266,7 @@ def _replans(case: Case) -> Finding:
     said += f", {_said('switches more than beside frozen team-mates', for_others)}"
     if False in sides:
         return "refuted", said
-    more = for_others is not None and for_others.lo is not None and for_others.lo > 0
+    more = for_others is not None and for_others.side() == "above"
     return ("supported" if more and None not in sides else "inconclusive"), said
 
 
@@ -291,9 +291,7 @@ def _sooner(case: Case) -> Finding:
     own, other = (_areas(row.cell.outcomes) for row in both)
     chance = stats.probability_of_improvement([own], [other])
     # Strictly: two methods that are alike tie, at exactly one half.
-    above = None if chance.lo is None or chance.lo <= 0.5 else True
-    if chance.hi is not None and chance.hi < 0.5:
-        above = False
+    above = {"above": True, "below": False}.get(chance.side(0.5) or "about")
     return _when(above, supports=True), _said("probability", chance)
 
 

@@ -7,6 +7,7 @@ corrected for their number.
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,6 +19,7 @@ from bench.stats import Estimate
 
 Kind = Literal["priorities", "goal", "method"]
 Verdict = Literal["higher", "lower", "open"]
+VERDICTS: Mapping[stats.Side, Verdict] = {"above": "higher", "about": "open", "below": "lower"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,13 +52,10 @@ def judge(effect: Estimate | None, *rows: Row) -> Verdict | None:
         `higher` above zero, `lower` below it, `open` about it; none without an interval, and where
         a run diverged.
     """
-    if effect is None or effect.lo is None or effect.hi is None:
+    side = None if effect is None else effect.side()
+    if side is None or any(row.cell.count("diverged") for row in rows):
         return None
-    if any(row.cell.count("diverged") for row in rows):
-        return None
-    if effect.lo > 0:
-        return "higher"
-    return "lower" if effect.hi < 0 else "open"
+    return VERDICTS[side]
 
 
 def pairs(table: list[Row]) -> list[Difference]:

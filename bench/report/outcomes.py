@@ -37,7 +37,7 @@ def judge(letter: str, row: Row) -> Curve:
         learned = int((row.cell.scores >= lines.learned * oracle).sum())
     above = None
     if score is not None and score.lo is not None and random is not None:
-        above = score.lo > random
+        above = score.side(random) == "above"
     return Curve(letter, row, learned, above, _outcome(row, above, lines))
 
 

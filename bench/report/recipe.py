@@ -173,11 +173,9 @@ def judge(effect: Estimate, line: float | None) -> str | None:
         `decisive` if the interval lies above the line and above zero, `helps` if it lies above
         zero, `harms` if it lies below, `open` otherwise; None without an interval.
     """
-    if effect.lo is None or effect.hi is None:
-        return None
-    if effect.lo > 0:
-        return "decisive" if line is not None and effect.lo > line else "helps"
-    return "harms" if effect.hi < 0 else "open"
+    if effect.side() == "above":
+        return "decisive" if line is not None and effect.side(line) == "above" else "helps"
+    return {"below": "harms", "about": "open", None: None}[effect.side()]
 
 
 def sizes_of(row: Row) -> list[int]:

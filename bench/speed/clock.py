@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from bench.train import Run
+from bench.train import Trainer
 
 REST = "bookkeeping"
 
@@ -80,7 +80,7 @@ class Clock:
 
 
 @contextlib.contextmanager
-def watched(run: Run, clock: Clock) -> Iterator[None]:
+def watched(run: Trainer, clock: Clock) -> Iterator[None]:
     """Tell `clock` what `run` does, until the end of the block."""
     fleet = run._fleet
     with contextlib.ExitStack() as stack:

@@ -16,7 +16,7 @@ from bench.evaluate import evaluate
 from bench.interfaces import Task
 from bench.speed.timing import Row, interleave, rounded, spread
 from bench.speed.workload import fill, make_fleet
-from bench.train import Run
+from bench.train import Trainer
 
 START_UP = """
 import json, resource, time
@@ -90,7 +90,7 @@ def measure_replay(config: RunConfig, rounds: int) -> list[Row]:
     ]
 
 
-def measure_evaluation(run: Run, rounds: int) -> list[Row]:
+def measure_evaluation(run: Trainer, rounds: int) -> list[Row]:
     """Time greedy evaluation: a point of the curve, and the last assessment."""
     fleet = run._fleet
     counts = (fleet.config.evaluation_episodes, fleet.config.absolute_episodes)
@@ -127,7 +127,7 @@ def measure_start_up(rounds: int) -> list[Row]:
     return [*rows, {**peak, "mib": rounded(max(peaks))}]
 
 
-def measure_memory(run: Run) -> list[Row]:
+def measure_memory(run: Trainer) -> list[Row]:
     """Count the bytes of what a run holds, by its owner: replay, sampler, algorithm."""
     held: dict[str, int] = {}
     for name, tensor in run._fleet.state().items():

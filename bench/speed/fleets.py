@@ -20,7 +20,7 @@ from bench.config import RunConfig
 from bench.fleet import Fleet
 from bench.speed.timing import Row, rounded
 from bench.speed.workload import stocked
-from bench.train import Run
+from bench.train import Trainer
 
 COPIED = 1 << 28
 """Bytes of the buffer whose copy measures the bandwidth: larger than any cache."""
@@ -70,7 +70,7 @@ def traffic(config: RunConfig, replicas: int) -> int:
     What is picked from the replay is counted as the rows picked, not as the ring.
     """
     configs = [config.model_copy(update={"seed": seed}) for seed in range(replicas)]
-    run = Run(Fleet(configs, torch.device("meta")), None, ())
+    run = Trainer(Fleet(configs, torch.device("meta")), None, ())
     fleet, shape = run._fleet, (replicas, config.batch)
     indices = torch.zeros(shape, dtype=torch.int64, device="meta")
     picked = fleet.replay.transitions(indices)

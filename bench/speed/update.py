@@ -13,7 +13,7 @@ from bench.speed.clock import NETWORK, Clock, watched
 from bench.speed.products import Product, Recorder, flops
 from bench.speed.timing import Row, enough, rounded, spread
 from bench.speed.workload import stocked
-from bench.train import Run
+from bench.train import Trainer
 
 US = 1e6
 """Microseconds in a second."""
@@ -21,7 +21,7 @@ UPDATES = 2
 """Updates in a sample of growth."""
 
 
-def record_products(run: Run, method: str, *arguments: object) -> dict[str, Counter[Product]]:
+def record_products(run: Trainer, method: str, *arguments: object) -> dict[str, Counter[Product]]:
     """Call a method of a run, once, and return its matrix products by part."""
     clock = Clock()
     with watched(run, clock), Recorder(clock) as recorder:
@@ -128,7 +128,7 @@ def sum_rounds(parts: Mapping[str, list[float]]) -> list[float]:
     return [sum(values) for values in zip(*parts.values(), strict=True)]
 
 
-def measure_update(config: RunConfig, rounds: int) -> tuple[list[Row], Run]:
+def measure_update(config: RunConfig, rounds: int) -> tuple[list[Row], Trainer]:
     """Time groups of E episodes of a run by part, between plain ones and products alone.
 
     Returns:

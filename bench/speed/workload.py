@@ -8,7 +8,7 @@ import torch
 
 from bench.config import RunConfig, resolve
 from bench.fleet import Fleet
-from bench.train import Run
+from bench.train import Trainer
 
 REFERENCE: dict[str, Any] = {
     "method": "ps-maddpg",
@@ -44,11 +44,11 @@ def make_fleet(config: RunConfig, replicas: int = 1, device: torch.device = CPU)
     return Fleet(configs, device)
 
 
-def stocked(config: RunConfig, replicas: int = 1, device: torch.device = CPU) -> Run:
+def stocked(config: RunConfig, replicas: int = 1, device: torch.device = CPU) -> Trainer:
     """Return a run at its start, but with a full ring of random transitions and priorities."""
     fleet = make_fleet(config, replicas, device)
     fill(fleet)
-    return Run(fleet, None, ())
+    return Trainer(fleet, None, ())
 
 
 def fill(fleet: Fleet) -> None:

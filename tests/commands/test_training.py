@@ -129,9 +129,9 @@ def test_a_fleet_killed_while_it_wrote_its_records_goes_on(
     assert len(paths) == 2
     stamps = [path.stat().st_mtime_ns for path in paths]
     begun: list[int] = []
-    whole = train.Run.episodes
+    whole = train.Trainer.episodes
     monkeypatch.setattr(
-        train.Run, "episodes", lambda run: (begun.append(run._group), whole(run))[1]
+        train.Trainer, "episodes", lambda run: (begun.append(run._group), whole(run))[1]
     )
     assert main(["train", *flags]) == 0
     assert begun and begun[0] > 0, "from the checkpoint"

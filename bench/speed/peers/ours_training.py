@@ -11,7 +11,7 @@ from typing import Any
 from bench.config import resolve
 from bench.device import settle_cpu
 from bench.speed.workload import make_fleet
-from bench.train import Run
+from bench.train import Trainer
 
 
 def run(workload: dict[str, Any], mark: Callable[[], None]) -> dict[str, float]:
@@ -19,7 +19,7 @@ def run(workload: dict[str, Any], mark: Callable[[], None]) -> dict[str, float]:
     settle_cpu()
     config = resolve(workload["config"], where="peers")
     fleet = make_fleet(config)
-    training = Run(fleet, None, ())
+    training = Trainer(fleet, None, ())
     group = config.parallel * fleet.task.horizon
     for _ in range(workload["warm_env_steps"] // group):
         training.episodes()
