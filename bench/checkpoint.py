@@ -172,12 +172,23 @@ def remove(path: Path) -> None:
 
 def held(path: Path) -> list[str]:
     """Return the keys of the runs that the newest checkpoint holds; none if it cannot be read."""
+    keys: list[str] = _told(path, "keys") or []
+    return keys
+
+
+def begun(path: Path) -> list[str]:
+    """Return the digests of the newest checkpoint's configurations; none if it cannot be read."""
+    _, runs, *_ = _told(path, "identity") or ("", [])
+    return [digest for digest, _ in runs]
+
+
+def _told(path: Path, name: str) -> Any:
+    """Read what the newest checkpoint says of itself; None if that cannot be read."""
     try:
         with safe_open(path, framework="pt") as file:
-            keys: list[str] = json.loads((file.metadata() or {}).get("keys", "[]"))
-            return keys
+            return json.loads((file.metadata() or {}).get(name, "null"))
     except (SafetensorError, OSError, ValueError):
-        return []
+        return None
 
 
 def _checksum(tensors: Mapping[str, Tensor], header: str) -> str:

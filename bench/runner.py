@@ -95,16 +95,26 @@ def _up_to_date(runs: Sequence[Run], places: Places) -> dict[str, Record]:
 
 
 def _refuse_to_overwrite(runs: Sequence[Run], job: Job) -> None:
-    """Keep finished runs of other configurations under the same names, unless they may go.
+    """Keep runs of other configurations under the same names, done or begun, unless they may go.
 
     Raises:
         RequestError: naming what differs.
     """
-    for run in runs if job.overwrite == "stale" else ():
+    if job.overwrite != "stale":
+        return
+    from bench.checkpoint import begun
+
+    for run in runs:
         path = job.places.record(run.key)
         with contextlib.suppress(WorldError):
             if reason := changed_settings(read(path), run):
                 raise RequestError(f"{path} was {reason}: give --force or other --results")
+    path = job.places.checkpoint(keys_of(runs))
+    if begun(path) not in ([], [run.config.digest for run in runs]):
+        raise RequestError(
+            f"{path} is of a run with other settings that has not ended: give its command again, "
+            "--force or other --results"
+        )
 
 
 def _begun(runs: Sequence[Run], todo: Sequence[Run], places: Places) -> list[Run]:
@@ -131,9 +141,11 @@ def _clear_checkpoints(keys: Sequence[str], places: Places) -> None:
     """
     from bench.checkpoint import held, remove
 
-    fleets = (p for p in places.fleet_checkpoints(keys) if set(held(p)) <= set(keys))
-    for path in (*(places.checkpoint([key]) for key in keys), places.checkpoint(keys), *fleets):
+    for path in (*(places.checkpoint([key]) for key in keys), places.checkpoint(keys)):
         remove(path)
+    for path in places.fleet_checkpoints(keys):
+        if (whole := held(path)) and set(whole) <= set(keys):
+            remove(path)
 
 
 def _train(runs: Sequence[Run], todo: Sequence[str], job: Job) -> dict[str, Record]:

@@ -63,11 +63,13 @@ def test_a_checkpoint_of_a_fleet_with_other_runs_stays_until_all_are_done(tmp_pa
     path = places.checkpoint([first, second])
     assert path != places.checkpoint([first, third]), "fleets that begin alike share no file"
     save_file({"x": torch.zeros(1)}, path, {"keys": json.dumps([first, second])})
+    damaged = path.with_name("seed0-x9-01234567.safetensors")
+    damaged.write_bytes(b"of whom it is cannot be told")
     assert main(["train", *flags]) == 0
     assert main(["train", *flags, "--force"]) == 0
     assert path.exists()
     assert main(["train", *flags, "--replicas=2"]) == 0
-    assert not path.exists()
+    assert not path.exists() and damaged.exists()
 
 
 def test_a_truncated_record_is_trained_again(
@@ -92,6 +94,28 @@ def test_another_configuration_does_not_overwrite_a_finished_run(
     assert main(["train", *FAST, "--gamma=0.9", f"--results={results}"]) == 2
     assert "gamma = 0.95" in capsys.readouterr().err
     assert trained.read_bytes() == before
+
+
+def test_another_configuration_does_not_end_a_run_that_has_begun(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(trainer: train.Trainer) -> None:
+        save(trainer)
+        if trainer._group == 3:
+            raise KeyboardInterrupt
+
+    save, flags = train.Trainer.save_if_due, [*FAST, f"--results={tmp_path}"]
+    with monkeypatch.context() as context:
+        context.setattr(train.Trainer, "save_if_due", killed)
+        assert main(["train", *flags, "--checkpoint-seconds=0"]) == 130
+    (begun,) = tmp_path.rglob("seed0.safetensors")
+    before = begun.read_bytes()
+    capsys.readouterr()
+    assert main(["train", *flags, "--gamma=0.9"]) == 2
+    assert f"{begun} is of a run with other settings that has not ended" in capsys.readouterr().err
+    assert begun.read_bytes() == before
+    assert main(["train", *flags, "--gamma=0.9", "--force"]) == 0
+    assert not begun.exists()
 
 
 def test_of_a_fleet_only_the_missing_replicas_are_trained(tmp_path: Path) -> None:
