@@ -25,6 +25,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from bench import registry
+from bench.checkpoint_files import files, remove
 from bench.config import RunConfig, behaviour
 from bench.errors import WorldError
 from bench.files import sync_folder
@@ -45,7 +46,7 @@ class Checkpoint:
         path: where the newest lies; the one before has `.before` behind its name.
         configs: the fleet that it belongs to.
         interval: least seconds between two checkpoints.
-        keys: the names of the fleet's runs, for :func:`held`.
+        keys: the names of the fleet's runs, which it says of itself.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class Checkpoint:
         keys: Sequence[str] = (),
     ) -> None:
         self._interval, self._keys = interval, keys
-        self._path, self._before, self._temporary = _files(path)
+        self._path, self._before, self._temporary = files(path)
         behaviours = [behaviour(c) for c in configs]
         parts = {part.partition("@")[0] for named in behaviours for part in named.values()}
         parts |= {environment for c in configs if (environment := c.task.partition(":")[2])}
@@ -154,41 +155,6 @@ class Checkpoint:
     def delete(self) -> None:
         """Remove both checkpoints: the run is done."""
         remove(self._path)
-
-
-def _files(path: Path) -> tuple[Path, Path, Path]:
-    """Return where the newest lies, the one before, and one that is being written.
-
-    Each under one name, so that what a killed write left is written over; the run's lock is held.
-    """
-    return path, path.with_name(f"{path.name}.before"), path.with_name(f"{path.name}.next")
-
-
-def remove(path: Path) -> None:
-    """Remove the newest checkpoint of this path, the one before, and what a killed write left."""
-    for file in _files(path):
-        file.unlink(missing_ok=True)
-
-
-def held(path: Path) -> list[str]:
-    """Return the keys of the runs that the newest checkpoint holds; none if it cannot be read."""
-    keys: list[str] = _told(path, "keys") or []
-    return keys
-
-
-def begun(path: Path) -> list[str]:
-    """Return the digests of the newest checkpoint's configurations; none if it cannot be read."""
-    _, runs, *_ = _told(path, "identity") or ("", [])
-    return [digest for digest, _ in runs]
-
-
-def _told(path: Path, name: str) -> Any:
-    """Read what the newest checkpoint says of itself; None if that cannot be read."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            return json.loads((file.metadata() or {}).get(name, "null"))
-    except (SafetensorError, OSError, ValueError):
-        return None
 
 
 def _checksum(tensors: Mapping[str, Tensor], header: str) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import re
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +19,7 @@ from bench.commands.checking import check_method, doctor, faults, verify
 from bench.commands.listing import methods, tasks
 from bench.commands.reporting import report, speed
 from bench.commands.training import train
-from bench.errors import RequestError, WorldError
+from bench.errors import RequestError, WorldError, is_out_of_memory
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,9 +45,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         print(f"hypercoop: error: {where}{error.strerror or error}", file=sys.stderr)
         return 1
     except (MemoryError, RuntimeError) as error:
-        # torch says of the host that it cannot, of a device that it is out.
-        short = re.search("out of memory|allocate memory", str(error), re.IGNORECASE)
-        if isinstance(error, RuntimeError) and not short:
+        if not is_out_of_memory(error):
             raise  # a defect of ours, not of the request
         reason = (str(error).splitlines() or ["not enough memory"])[0]
         print(f"hypercoop: error: out of memory: {reason}", file=sys.stderr)

@@ -60,8 +60,9 @@ def _seconds(config: RunConfig) -> float:
 
 def _horizon(config: RunConfig) -> int:
     """Steps of an episode; the default of PettingZoo's environments may be any."""
-    options = config.task_options
-    return int(options.get("horizon") or options.get("max_cycles") or 30)
+    options, path = config.task_options, registry.TASK_OPTIONS.get(config.task)
+    usual = getattr(registry.load(path), "horizon", 30) if path else 30
+    return int(options.get("horizon") or options.get("max_cycles") or usual)
 
 
 def _action_size(config: RunConfig) -> int:

@@ -22,3 +22,10 @@ def nearest(name: str, known: list[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean '{close[0]}'? " if close else ""
     return f"{hint}known: {', '.join(sorted(known))}"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says so, as torch's do: of the host that it cannot allocate memory."""
+    said = str(error).lower()
+    short = "out of memory" in said or "allocate memory" in said
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and short)

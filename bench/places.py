@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import glob
 import hashlib
 import os
 import sys
@@ -50,12 +49,15 @@ class Places:
         return self.folder / "checkpoints" / f"{name}.safetensors"
 
     def fleet_checkpoints(self, keys: Sequence[str]) -> list[Path]:
-        """List the checkpoints of fleets that begin with one of these runs."""
-        found: list[Path] = []
-        for key in keys:
-            alone = self.checkpoint([key])
-            found += alone.parent.glob(f"{glob.escape(alone.stem)}-x*{alone.suffix}")
-        return found
+        """List the checkpoints of fleets that begin with a run of one of these runs' cells.
+
+        Those too of which there is but the one before, or one that was being written.
+        """
+        folders = dict.fromkeys(self.checkpoint([key]).parent for key in keys)
+        found = (path for folder in folders for path in sorted(folder.glob("*-x*.safetensors*")))
+        ending = ".safetensors"
+        names = (path.with_name(path.name.partition(ending)[0] + ending) for path in found)
+        return list(dict.fromkeys(names))
 
 
 def keys_of(runs: Sequence[Run]) -> list[str]:

@@ -6,11 +6,12 @@ import contextlib
 import gc
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from bench.checkpoint_files import metadata, remove
 from bench.device import find_device, replicas_that_fit, settle_cpu
 from bench.errors import RequestError, WorldError
 from bench.files import clear_temporary, write_atomic
@@ -69,8 +70,10 @@ def train_runs(runs: Sequence[Run], job: Job) -> list[Record]:
         for key in kept:
             print(f"{key}: not trained, its record is up to date", file=sys.stderr)
         todo = [run for run in runs if run.key not in kept]
+        if todo:
+            _refuse_to_end(runs, job)
         fleet = _begun(runs, todo, places) or todo
-        made = kept | (_train(fleet, keys_of(todo), job) if todo else {})
+        made = (_train(fleet, keys_of(todo), job) if todo else {}) | kept
         _clear_checkpoints(keys, places)
         return [made[key] for key in keys]
 
@@ -95,57 +98,78 @@ def _up_to_date(runs: Sequence[Run], places: Places) -> dict[str, Record]:
 
 
 def _refuse_to_overwrite(runs: Sequence[Run], job: Job) -> None:
-    """Keep runs of other configurations under the same names, done or begun, unless they may go.
+    """Keep finished runs of other configurations under the same names, unless they may go.
 
     Raises:
         RequestError: naming what differs.
     """
-    if job.overwrite != "stale":
-        return
-    from bench.checkpoint import begun
-
-    for run in runs:
+    for run in runs if job.overwrite == "stale" else ():
         path = job.places.record(run.key)
         with contextlib.suppress(WorldError):
             if reason := changed_settings(read(path), run):
                 raise RequestError(f"{path} was {reason}: give --force or other --results")
+
+
+def _refuse_to_end(runs: Sequence[Run], job: Job) -> None:
+    """Keep what other configurations have begun under the same names, unless it may go.
+
+    Raises:
+        RequestError: naming the checkpoint.
+    """
     path = job.places.checkpoint(keys_of(runs))
-    if begun(path) not in ([], [run.config.digest for run in runs]):
+    _, begun, *_ = metadata(path).get("identity") or ("", [])
+    others = [digest for digest, _ in begun] not in ([], [run.config.digest for run in runs])
+    if others and job.overwrite == "stale":
         raise RequestError(
-            f"{path} is of a run with other settings that has not ended: give its command again, "
-            "--force or other --results"
+            f"{path} is of a run with other settings that has not ended: give --force or other "
+            "--results"
         )
 
 
 def _begun(runs: Sequence[Run], todo: Sequence[Run], places: Places) -> list[Run]:
-    """Find the fleet of these runs that has begun what is to do; empty if there is none.
+    """Find a fleet of these runs that is nearer to the end of what is to do than a new one.
 
-    Killed while it wrote its records, a fleet is whole in its checkpoint, and near its end.
+    Killed while it wrote its records, a fleet is whole in its checkpoint.  Empty if there is none.
     """
-    from bench.checkpoint import Checkpoint, held
-
     by_key, missing = {run.key: run for run in runs}, set(keys_of(todo))
     for path in places.fleet_checkpoints(keys_of(runs)) if todo else ():
-        keys = held(path)
-        if missing <= set(keys) <= by_key.keys():
-            fleet = [by_key[key] for key in keys]
-            if Checkpoint(path, [run.config for run in fleet]).usable():
-                return fleet
+        told = metadata(path)
+        keys = told.get("keys", [])
+        if not (missing <= set(keys) <= by_key.keys()):
+            continue
+        from bench.checkpoint import Checkpoint
+
+        fleet = [by_key[key] for key in keys]
+        config = fleet[0].config
+        left = 1 - told["header"]["group"] * config.parallel / config.episodes
+        usable = Checkpoint(path, [run.config for run in fleet]).usable()
+        if usable and left * len(fleet) <= len(todo):
+            return fleet
     return []
 
 
 def _clear_checkpoints(keys: Sequence[str], places: Places) -> None:
     """Remove what processes that were killed after writing these runs' records did not.
 
-    Of fleets too, but not of those with other runs, which may still go on.
+    Of fleets with other runs, too, once all of their runs have such records as they would make.
     """
-    from bench.checkpoint import held, remove
-
     for path in (*(places.checkpoint([key]) for key in keys), places.checkpoint(keys)):
         remove(path)
     for path in places.fleet_checkpoints(keys):
-        if (whole := held(path)) and set(whole) <= set(keys):
+        told = metadata(path)
+        _, begun, *_ = told.get("identity") or ("", [])
+        done = [_made(places.record(key)) for key in told.get("keys", [])]
+        if done and done == [(digest, versions) for digest, versions in begun]:
             remove(path)
+
+
+def _made(path: Path) -> tuple[str, Mapping[str, str]] | None:
+    """Say what made a record: the digest of its configuration, and behaviour versions."""
+    try:
+        record = read(path)
+    except WorldError:
+        return None
+    return record.config_hash, record.behaviour
 
 
 def _train(runs: Sequence[Run], todo: Sequence[str], job: Job) -> dict[str, Record]:
@@ -192,15 +216,18 @@ def _train_fleet(
         for listener in listeners:
             closing.callback(listener.close)
         outcomes = train(configs, device, checkpoint, listeners)
-    for run, outcome in zip(runs, outcomes, strict=True):
-        if run.key in todo:
-            _write(run, outcome, job)
-    checkpoint.delete()
+        # Before anybody is told that it is over, which may fail.
+        for run, outcome in zip(runs, outcomes, strict=True):
+            if run.key in todo:
+                _write(run, outcome, job)
+        checkpoint.delete()
     return {key: outcome.record for key, outcome in zip(keys, outcomes, strict=True)}
 
 
 def _write(run: Run, outcome: Outcome, job: Job) -> None:
-    """Write a run's policy, and then its record.
+    """Write a run's policy, and then its record, each in one stroke.
+
+    Killed between the two, it leaves its policy beside the record that was to give way.
 
     Raises:
         WorldError: if the disk refuses, or a record that is up to date and differs has come in the

@@ -67,6 +67,11 @@ def test_longer_episodes_ask_for_as_much_more_time() -> None:
     assert memory_mb([long]) > memory_mb([short])
 
 
+def test_games_of_one_step_ask_for_little() -> None:
+    config = resolve({"task": "climbing", "method": "iql", "agents": 2})
+    assert minutes([config]) - START_MINUTES < minutes([resolve({"agents": 2})]) - START_MINUTES
+
+
 def test_more_of_anything_asks_for_more() -> None:
     base = RunConfig(agents=2)
     for change in ({"agents": 3}, {"hidden": [128, 64]}, {"batch": 8192}, {"buffer": 10**7}):

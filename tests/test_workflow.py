@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 ROOT = Path(__file__).parents[1]
@@ -247,6 +248,23 @@ def test_fleets_make_the_same_records_and_train_only_what_is_missing(
     trained = set(re.findall(r"^(figure4/\S+)( and [0-9]+ more)?: episode 400", said, re.MULTILINE))
     again = lost.relative_to(sandbox.results / "runs").with_suffix("").as_posix()
     assert (again, "") in trained
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine can do it")
+def test_a_fleet_that_fails_is_not_taken_for_done(whole: Sandbox, tmp_path: Path) -> None:
+    """Over records of another setting, which are there whatever becomes of the job."""
+    copy = Sandbox.__new__(Sandbox)
+    copy.folder = tmp_path / "copy"
+    shutil.copytree(whole.folder, copy.folder)
+    copy.results, copy.inside = copy.folder / "results" / "tiny", ()
+    grid = json.loads(json.dumps(GRID))
+    grid["experiments"]["references"]["settings"] = {"absolute_episodes": 23}
+    (copy.folder / "config" / "tiny.yaml").write_text(yaml.safe_dump(grid))
+    asked = ("--config", "fleet_size=3", "device=cuda")
+    done = subprocess.run(**copy.command(*asked), capture_output=True)
+    assert done.returncode != 0 and "Exiting because a job execution failed" in done.stderr
+    assert "--device cuda" in next((copy.results / "logs").rglob("references/**/*.log")).read_text()
+    assert re.search(r"^train_fleet", copy.run("-n", "--config", "fleet_size=3").stdout, re.M)
 
 
 def test_planning_imports_no_torch(tmp_path: Path) -> None:

@@ -56,8 +56,8 @@ class HypernetOptions(Strict):
 
     pace: Literal["generator", "weights"] = "generator"
     """What a step of Adam moves by about the learning rate: every number of the `generator`, and so
-    a generated weight by some C / sqrt(pi) times as much; or the generated `weights`, as if they
-    were stored."""
+    a weight that is linear in the code, as a dense generator's, by some C / sqrt(pi) times as much;
+    or the generated `weights`, as if they were stored."""
 
     bound: Literal["spectral", "smooth"] | None = None
     """How the largest singular value of every generated matrix is kept at `largest` or below."""
@@ -143,6 +143,7 @@ BELONGS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "rank": ("generator", ("low-rank", "core")),
     "block": ("generator", ("sparse",)),
     "live": ("generator", ("sparse",)),
+    "pace": ("generator", ("dense", "grouped", "low-rank", "core", "sparse")),
     "rho": ("initialisation", ("balanced",)),
     "largest": ("bound", ("spectral", "smooth")),
 }

@@ -152,7 +152,7 @@ def decentralised(entry: MethodEntry, features: Tensor | None = None) -> None:
     """An agent acts by what it sees itself, unless the team acts as one agent and says so."""
     spec = spec_of(entry, features=features)
     algorithm, batch = build(entry, spec), batch_of(spec)
-    if isinstance(algorithm, Centralised):
+    if isinstance(algorithm, Centralised) and algorithm.centralised is True:
         return
     alike = algorithm.act(batch.observation)
     others = batch_of(spec, 1).observation

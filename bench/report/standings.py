@@ -99,6 +99,9 @@ def overall(results: Results) -> Overall:
         methods[row.cell.config.method] = None
     common = [entries for entries in table.values() if entries.keys() == methods.keys()]
     usable = [entries for entries in common if _comparable(entries)]
+    # Settings with fewer common seeds than an interval needs would take it from all the others.
+    sure = [e for e in usable if len(_common_seeds(e)) >= stats.MIN_SEEDS]
+    usable = sure or usable
     if not usable:
         return Overall(0, len(common), [], [])
     strata = {method: [_shared(entries, method) for entries in usable] for method in methods}

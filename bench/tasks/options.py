@@ -64,6 +64,9 @@ class GameOptions(Strict):
 class ClimbingOptions(Strict):
     """The task climbing has no options; see :class:`bench.tasks.one_shot.Climbing`."""
 
+    horizon: ClassVar[int] = 1
+    """Steps T in an episode."""
+
     def moves(self, agents: int) -> int:
         """Return how many moves an agent has."""
         return 3

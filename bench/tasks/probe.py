@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from bench.errors import RequestError
+from bench.errors import RequestError, is_out_of_memory
 from bench.interfaces import Task
 from bench.random import Random
 
@@ -39,6 +39,8 @@ def check_task(task: Task, name: str) -> None:
     except RequestError:
         raise
     except Exception as error:  # code from outside may fail in any way
+        if is_out_of_memory(error):
+            raise
         raise RequestError(f"{name}: {type(error).__name__}: {error}") from error
 
 

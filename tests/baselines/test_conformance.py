@@ -143,3 +143,19 @@ def test_what_the_loop_could_not_use_is_named(
     else:
         monkeypatch.setattr(IQL, "update", broken_update)
     assert said in failures(load_methods()["iql"])["action_shapes"]
+
+
+@pytest.mark.parametrize("exempt", [None, False, True])
+def test_an_agent_that_sees_what_its_team_mates_see_is_found(
+    exempt: bool | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    act = IQL.act
+
+    def peeking(self: IQL, observation: Any, *words: Any) -> Any:
+        return act(self, observation.flip(2), *words)
+
+    monkeypatch.setattr(IQL, "act", peeking)
+    if exempt is not None:
+        monkeypatch.setattr(IQL, "centralised", exempt, raising=False)
+    found = failures(load_methods()["iql"])
+    assert ("decentralised" in found) == (exempt is not True)

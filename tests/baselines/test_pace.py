@@ -16,7 +16,7 @@ from bench.interfaces import Batch, SchemeFactory, Spec
 from bench.random import Random
 
 N, O, A, B, LR = 3, 12, 2, 256, 3e-3  # noqa: E741
-GENERATORS = ["dense", "grouped", "chunked", "low-rank", "core", "sparse"]
+GENERATORS = ["dense", "grouped", "low-rank", "core", "sparse"]
 
 
 def first_step(make_scheme: SchemeFactory) -> list[float]:
@@ -41,9 +41,9 @@ def test_at_the_pace_of_weights_they_move_as_stored_ones_do(generator: str) -> N
     make = functools.partial(Hypernet, target="all", generator=generator)
     paced = first_step(functools.partial(make, pace="weights"))
     assert all(0.3 < moved < 4 for moved in paced), paced
-    if generator not in ("chunked", "core"):  # which normalise once more, or project
-        # Else every number of the generator moves a weight, by its share of the code.
-        assert max(first_step(make)) > 15
+    # Else every number of the generator moves a weight, by its share of the code; the numbers of
+    # a core reach weights through bases alone.
+    assert max(first_step(make)) > (4 if generator == "core" else 15)
 
 
 @pytest.mark.parametrize("generator", GENERATORS)

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from safetensors.torch import save_file
 from small import FAST, tiny
 
-from bench import records, runner, train
+from bench import progress, records, runner, train
 from bench.checkpoint import Checkpoint
 from bench.cli import main
+from bench.fleet import Fleet
 from bench.places import Places
 from bench.records import Record
 
@@ -62,14 +62,64 @@ def test_a_checkpoint_of_a_fleet_with_other_runs_stays_until_all_are_done(tmp_pa
     second, third = (first.replace("seed0", name) for name in ("seed1", "seed2"))
     path = places.checkpoint([first, second])
     assert path != places.checkpoint([first, third]), "fleets that begin alike share no file"
-    save_file({"x": torch.zeros(1)}, path, {"keys": json.dumps([first, second])})
+    config = records.read(places.record(first)).config
+    configs = [config, config.model_copy(update={"seed": 1})]
+    fleet = Checkpoint(path, configs, keys=[first, second])
+    for group in (1, 2):
+        fleet.write({"x": torch.zeros(1)}, {"group": group})
+    path.unlink()  # so that only the one before is there
     damaged = path.with_name("seed0-x9-01234567.safetensors")
     damaged.write_bytes(b"of whom it is cannot be told")
     assert main(["train", *flags]) == 0
     assert main(["train", *flags, "--force"]) == 0
+    before = path.with_name(f"{path.name}.before")
+    assert before.exists()
+    assert main(["train", *flags, "--seed=1"]) == 0
+    assert not before.exists() and damaged.exists(), "both runs are done, each by itself"
+
+
+def test_of_an_early_fleet_the_runs_that_are_done_are_not_trained_again(tmp_path: Path) -> None:
+    flags = [*FAST, f"--results={tmp_path}"]
+    for seed in (0, 1):
+        assert main(["train", *flags, f"--seed={seed}"]) == 0
+    places, (first, second) = places_and_keys(tmp_path)
+    third = first.replace("seed0", "seed2")
+    config = records.read(places.record(first)).config
+    configs = [config.model_copy(update={"seed": seed}) for seed in range(3)]
+    keys = [first, second, third]
+    path = places.checkpoint(keys)
+    going = train.Trainer(
+        Fleet(configs, torch.device("cpu")), Checkpoint(path, configs, 0.0, keys), ()
+    )
+    going.episodes()
+    going.save_if_due()
     assert path.exists()
-    assert main(["train", *flags, "--replicas=2"]) == 0
-    assert not path.exists() and damaged.exists()
+    stamps = [places.record(key).stat().st_mtime_ns for key in (first, second)]
+    seen: list[int] = []
+    whole = train.Trainer.episodes
+
+    def noted(trainer: train.Trainer) -> None:
+        seen.append(len(trainer._fleet.configs))
+        whole(trainer)
+
+    with pytest.MonkeyPatch.context() as context:
+        context.setattr(train.Trainer, "episodes", noted)
+        assert main(["train", *flags, "--replicas=3"]) == 0
+    assert set(seen) == {1}, "one run from its start is less than three from nearly theirs"
+    assert [places.record(key).stat().st_mtime_ns for key in (first, second)] == stamps
+    assert not path.exists()
+
+
+def test_what_is_trained_is_written_before_a_mirror_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: object) -> None:
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr(progress.Lines, "close", refuse)
+    assert main(["train", *FAST, f"--results={tmp_path}"]) == 1
+    assert len(list(tmp_path.rglob("runs/**/seed0.json"))) == 1
+    assert len(list(tmp_path.rglob("policies/**/seed0.safetensors"))) == 1
 
 
 def test_a_truncated_record_is_trained_again(

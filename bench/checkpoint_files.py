@@ -1,0 +1,39 @@
+"""The files of checkpoints, and what they say of themselves: all that needs no torch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+
+def files(path: Path) -> tuple[Path, Path, Path]:
+    """Return where the newest lies, the one before, and one that is being written.
+
+    Each under one name, so that what a killed write left is written over; the run's lock is held.
+    """
+    return path, path.with_name(f"{path.name}.before"), path.with_name(f"{path.name}.next")
+
+
+def remove(path: Path) -> None:
+    """Remove the newest checkpoint of this path, the one before, and what a killed write left."""
+    for file in files(path):
+        file.unlink(missing_ok=True)
+
+
+def metadata(path: Path) -> dict[str, Any]:
+    """Read what the newest checkpoint says of itself, or the one before, by name.
+
+    It has `keys` of runs, `identity` (see :class:`bench.checkpoint.Checkpoint`) and `header`.
+    Empty if neither can be read.
+    """
+    for file in files(path)[:2]:
+        try:
+            with safe_open(file, framework="np") as opened:
+                found = opened.metadata() or {}
+            return {name: json.loads(found[name]) for name in ("keys", "identity", "header")}
+        except (SafetensorError, OSError, ValueError, KeyError):
+            continue
+    return {}
