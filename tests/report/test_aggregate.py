@@ -100,13 +100,23 @@ def test_a_cell_without_runs_has_no_rank_and_leaves_its_setting_out(copy):
 
 
 def test_of_a_setting_those_seeds_enter_that_every_method_has(copy):
-    for seed in (1, 4):
-        key = f"figure4/iql/group-goal-uniform/n2/seed{seed}"
-        Places(copy.root / "small").record(key).unlink()
+    place = Places(copy.root / "small").record
+    place("figure4/iql/group-goal-uniform/n2/seed1").unlink()
     ours, theirs = overall(copy.load()).standings
-    assert [len(s.strata[0]) for s in (ours, theirs)] == [4, 4]
-    assert [(s.runs, s.expected) for s in (ours, theirs)] == [(46, 48)] * 2
-    assert (ours.left_out, theirs.left_out) == ("2 unmatched", "2 missing")
+    assert [len(s.strata[0]) for s in (ours, theirs)] == [5, 5]
+    assert [(s.runs, s.expected) for s in (ours, theirs)] == [(47, 48)] * 2
+    assert (ours.left_out, theirs.left_out) == ("1 unmatched", "1 missing")
+
+
+def test_a_setting_of_few_seeds_takes_no_interval_from_the_others(copy):
+    place = Places(copy.root / "small").record
+    for seed in (1, 4):
+        place(f"figure4/iql/group-goal-uniform/n2/seed{seed}").unlink()
+    found = overall(copy.load())
+    assert (found.settings, found.common) == (7, 8)
+    assert all(standing.score.lo is not None for standing in found.standings)
+    assert found.standings[0].left_out == "6 unmatched"
+    assert found.standings[1].left_out == "2 missing, 4 unmatched"
 
 
 def test_a_method_with_a_diverged_run_has_no_rank_however_well_the_others_did(copy):
