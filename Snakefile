@@ -21,7 +21,9 @@ container: "docker://hypercoop:0.1.0"
 
 # The commands of the environment that runs Snakemake, whether it is activated or not; a prefix
 # takes the place of Snakemake's own, by which a failed part of a pipe fails.
-shell.prefix(f"set -euo pipefail; export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")
+shell.prefix(
+    f"set -euo pipefail; export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; "
+)
 
 # Relative, so that moving the folder makes nothing stale.
 GRID_FILE = os.path.relpath(
