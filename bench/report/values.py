@@ -103,6 +103,7 @@ def values(results: Results) -> dict[str, Any]:
         "complete": results.complete,
         "kinds": {kind: sum(p.kind == kind for p in results.problems) for kind in KINDS},
         "problems": list(gathered(results.problems))[:LISTED],
+        "unlisted": sum(list(gathered(results.problems).values())[LISTED:]),
         "curves": [{"letter": k, "reward": r, "sampler": s} for k, (r, s) in CURVES.items()],
         "teams": _teams(by_agents),
         "others": [
@@ -140,7 +141,6 @@ def _grid_numbers(results: Results, example: Row) -> dict[str, str | int | float
         "runs-expected": len(results.expected),
         "runs-used": len(results.outcomes),
         "runs-left-out": len(results.problems),
-        "runs-unlisted": sum(list(gathered(results.problems).values())[LISTED:]),
         "seeds": example.cell.expected,
         "task": c.task,
         "dynamics": options["dynamics"],

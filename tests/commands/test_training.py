@@ -10,7 +10,7 @@ import torch
 import yaml
 from small import FAST, tiny
 
-from bench import progress, records, runner, train
+from bench import checkpoint, progress, records, runner, train
 from bench.checkpoint import Checkpoint
 from bench.cli import main
 from bench.fleet import Fleet
@@ -195,6 +195,7 @@ def test_a_fleet_killed_while_it_wrote_its_records_goes_on(
         records.write(path, record, replace=replace)
 
     flags = [*FAST, "--replicas=3", f"--results={tmp_path}", "--checkpoint-seconds=0"]
+    monkeypatch.setattr(checkpoint, "SHARE", float("inf"))
     with monkeypatch.context() as context:
         context.setattr(runner, "write", killed)
         assert main(["train", *flags]) == 130
