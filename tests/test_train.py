@@ -132,12 +132,8 @@ def test_where_success_ends_episodes_the_rewarded_share_is_of_the_steps_before()
     assert share == pytest.approx(float(rewarded.float().mean()))
 
 
-@pytest.mark.parametrize("sampler", ["uniform", "hindsight"])
-def test_a_success_that_ends_an_episode_is_learned_as_its_end(
-    sampler: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The state that is reached decides, under the goal that is learned about."""
-    config = tiny(agents=1, task_options={"end": "success", "radius": 0.3}, sampler=sampler)
+def learned_from(config: RunConfig) -> list[Batch]:
+    """Train a run, and return what it learned from."""
     fleet, seen = Fleet([config], torch.device("cpu")), []
     update = fleet.algorithm.update
 
@@ -145,28 +141,26 @@ def test_a_success_that_ends_an_episode_is_learned_as_its_end(
         seen.append(batch)
         return update(batch)
 
-    monkeypatch.setattr(fleet.algorithm, "update", noted)
+    fleet.algorithm.update = noted  # type: ignore[method-assign]
     going = Trainer(fleet, None, ())
     while not going.done:
         going.episodes()
+    return seen
+
+
+@pytest.mark.parametrize("sampler", ["uniform", "hindsight"])
+def test_a_success_that_ends_an_episode_is_learned_as_its_end(sampler: str) -> None:
+    """The state that is reached decides, under the goal that is learned about."""
+    config = tiny(agents=1, task_options={"end": "success", "radius": 0.3}, sampler=sampler)
+    seen = learned_from(config)
     ended = torch.stack([batch.terminated for batch in seen if batch.terminated is not None])
     paid = torch.stack([batch.reward.amin(-1) > 0 for batch in seen])
     assert ended.shape == paid.shape and 0 < paid.float().mean() < 1
     assert torch.equal(ended, paid), "nothing follows a success, and something all else"
 
 
-def test_the_horizon_is_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    fleet, seen = Fleet([tiny()], torch.device("cpu")), []
-    update = fleet.algorithm.update
-
-    def noted(batch: Batch) -> Any:
-        seen.append(batch)
-        return update(batch)
-
-    monkeypatch.setattr(fleet.algorithm, "update", noted)
-    going = Trainer(fleet, None, ())
-    while not going.done:
-        going.episodes()
+def test_the_horizon_is_no_end() -> None:
+    seen = learned_from(tiny())
     assert seen and all(batch.terminated is None for batch in seen)
 
 

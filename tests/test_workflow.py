@@ -197,34 +197,33 @@ def test_a_missing_and_a_damaged_record_are_named_and_the_rest_is_built(
     assert missing not in clone.records()
 
 
+def changed(whole: Sandbox, folder: Path, episodes: int) -> Sandbox:
+    """Copy a folder with all that Snakemake knows of it, and change the references' setting."""
+    copy = Sandbox.__new__(Sandbox)
+    shutil.copytree(whole.folder, folder)
+    copy.folder, copy.results, copy.inside = folder, folder / "results" / "tiny", ()
+    grid = json.loads(json.dumps(GRID))
+    grid["experiments"]["references"]["settings"] = {"absolute_episodes": episodes}
+    (folder / "config" / "tiny.yaml").write_text(yaml.safe_dump(grid))
+    return copy
+
+
 def test_a_changed_setting_retrains_what_it_touches_and_nothing_else(
     whole: Sandbox, tmp_path: Path
 ) -> None:
-    copy = tmp_path / "copy"
-    shutil.copytree(whole.folder, copy)
-    grid = json.loads(json.dumps(GRID))
-    grid["experiments"]["references"]["settings"] = {"absolute_episodes": 21}
-    (copy / "config" / "tiny.yaml").write_text(yaml.safe_dump(grid))
-    sandbox = Sandbox.__new__(Sandbox)
-    sandbox.folder, sandbox.results, sandbox.inside = copy, copy / "results" / "tiny", ()
+    sandbox = changed(whole, tmp_path / "copy", 21)
     before = {name: path.stat().st_mtime_ns for name, path in sandbox.records().items()}
     sandbox.run()
     after = {name: path.stat().st_mtime_ns for name, path in sandbox.records().items()}
-    changed = {name for name in before if before[name] != after[name]}
-    assert changed == {name for name in before if name.startswith("references")}
+    again = {name for name in before if before[name] != after[name]}
+    assert again == {name for name in before if name.startswith("references")}
 
 
 def test_reports_on_what_there_is_train_nothing_even_where_snakemake_would(
     whole: Sandbox, tmp_path: Path
 ) -> None:
     """Records that this folder's Snakemake has made, and of whose grid a setting has changed."""
-    copy = Sandbox.__new__(Sandbox)
-    copy.folder = tmp_path / "copy"
-    shutil.copytree(whole.folder, copy.folder)
-    copy.results, copy.inside = copy.folder / "results" / "tiny", ()
-    grid = json.loads(json.dumps(GRID))
-    grid["experiments"]["references"]["settings"] = {"absolute_episodes": 22}
-    (copy.folder / "config" / "tiny.yaml").write_text(yaml.safe_dump(grid))
+    copy = changed(whole, tmp_path / "copy", 22)
     jobs = re.compile(r"^train +([0-9]+)", re.MULTILINE)
     assert jobs.search(copy.run("-n").stdout), "asked for all, it would"
     assert not jobs.search(copy.run("-n", "--config", "partial=true").stdout)
@@ -253,13 +252,7 @@ def test_fleets_make_the_same_records_and_train_only_what_is_missing(
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine can do it")
 def test_a_fleet_that_fails_is_not_taken_for_done(whole: Sandbox, tmp_path: Path) -> None:
     """Over records of another setting, which are there whatever becomes of the job."""
-    copy = Sandbox.__new__(Sandbox)
-    copy.folder = tmp_path / "copy"
-    shutil.copytree(whole.folder, copy.folder)
-    copy.results, copy.inside = copy.folder / "results" / "tiny", ()
-    grid = json.loads(json.dumps(GRID))
-    grid["experiments"]["references"]["settings"] = {"absolute_episodes": 23}
-    (copy.folder / "config" / "tiny.yaml").write_text(yaml.safe_dump(grid))
+    copy = changed(whole, tmp_path / "copy", 23)
     asked = ("--config", "fleet_size=3", "device=cuda")
     done = subprocess.run(**copy.command(*asked), capture_output=True)
     assert done.returncode != 0 and "Exiting because a job execution failed" in done.stderr
