@@ -9,6 +9,7 @@ checkpoint holds no generator states.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -69,12 +70,11 @@ class Checkpoint:
         self._spent = self._cost = 0.0
 
     def usable(self) -> bool:
-        """Whether the newest is there and belongs to this fleet, code and torch; it is not read."""
-        try:
-            with safe_open(self._path, framework="pt") as file:
+        """Whether one is there and belongs to this fleet, code and torch; it is not read."""
+        for path in (self._path, self._before):
+            with contextlib.suppress(SafetensorError, OSError), safe_open(path, "pt") as file:
                 return self._belongs(file.metadata())
-        except (SafetensorError, OSError):
-            return False
+        return False
 
     def _belongs(self, metadata: Mapping[str, str] | None) -> bool:
         return (metadata or {}).get("identity") == self._identity

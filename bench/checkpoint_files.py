@@ -37,3 +37,15 @@ def metadata(path: Path) -> dict[str, Any]:
         except (SafetensorError, OSError, ValueError, KeyError):
             continue
     return {}
+
+
+def begun(path: Path) -> dict[str, tuple[str, dict[str, str]]]:
+    """Return the digests of the configurations and the behaviour versions that began runs, by key.
+
+    Empty if it cannot be told.
+    """
+    told = metadata(path)
+    if not told:
+        return {}
+    _, runs, *_ = told["identity"]
+    return {key: (run[0], run[1]) for key, run in zip(told["keys"], runs, strict=True)}

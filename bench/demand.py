@@ -62,7 +62,8 @@ def _horizon(config: RunConfig) -> int:
     """Steps of an episode; the default of PettingZoo's environments may be any."""
     options, path = config.task_options, registry.TASK_OPTIONS.get(config.task)
     usual = getattr(registry.load(path), "horizon", 30) if path else 30
-    return int(options.get("horizon") or options.get("max_cycles") or usual)
+    told = options.get("horizon") or options.get("max_cycles")
+    return told if isinstance(told, int) else usual  # what is no number is refused by the task
 
 
 def _action_size(config: RunConfig) -> int:

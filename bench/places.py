@@ -48,16 +48,17 @@ class Places:
             name += f"-x{len(keys)}-{hashlib.sha256(' '.join(keys).encode()).hexdigest()[:8]}"
         return self.folder / "checkpoints" / f"{name}.safetensors"
 
-    def fleet_checkpoints(self, keys: Sequence[str]) -> list[Path]:
-        """List the checkpoints of fleets that begin with a run of one of these runs' cells.
+    def checkpoints(self, keys: Sequence[str]) -> list[Path]:
+        """List where runs may have begun: by themselves, and in fleets led by one of their cells.
 
         Those too of which there is but the one before, or one that was being written.
         """
-        folders = dict.fromkeys(self.checkpoint([key]).parent for key in keys)
+        alone = [self.checkpoint([key]) for key in keys]
+        folders = dict.fromkeys(path.parent for path in alone)
         found = (path for folder in folders for path in sorted(folder.glob("*-x*.safetensors*")))
         ending = ".safetensors"
         names = (path.with_name(path.name.partition(ending)[0] + ending) for path in found)
-        return list(dict.fromkeys(names))
+        return list(dict.fromkeys((*alone, *names)))
 
 
 def keys_of(runs: Sequence[Run]) -> list[str]:
@@ -66,10 +67,17 @@ def keys_of(runs: Sequence[Run]) -> list[str]:
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
     """Let one process train a run at a time; the kernel frees the lock of one that is killed.
 
     Two can meet when a workflow was killed and started again while its jobs went on.
+
+    Args:
+        path: of the run's lock.
+        wait: until nobody else holds it.
+
+    Yields:
+        Whether it is held now: always, where it was waited for.
 
     Raises:
         WorldError: if the file system refuses, or has no locks: two would spoil each other's files.
@@ -83,6 +91,9 @@ def locked(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            if not wait:
+                yield False
+                return
             print(f"waiting: another process trains this run ({path})", file=sys.stderr)
             fcntl.flock(file, fcntl.LOCK_EX)
         except OSError as error:
@@ -90,4 +101,4 @@ def locked(path: Path) -> Iterator[None]:
                 f"cannot lock {path}: {error.strerror}; give --results on a file system with flock"
             ) from error
         # Never removed: a process that waits on a removed file would not meet the next one.
-        yield
+        yield True

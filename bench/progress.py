@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from bench.config import RunConfig
+from bench.errors import RequestError, WorldError
 from bench.history import History
 
 
@@ -78,12 +80,11 @@ class Wandb:
 
     Raises:
         RequestError: if wandb is not installed.
+        WorldError: if wandb refuses, here or in any method.
     """
 
     def __init__(self, config: RunConfig, folder: Path, name: str) -> None:
         import os
-
-        from bench.errors import RequestError
 
         os.environ.setdefault("WANDB_MODE", "offline")
         os.environ.setdefault("WANDB_SILENT", "true")
@@ -92,28 +93,39 @@ class Wandb:
             import wandb
         except ImportError as error:
             raise RequestError("--wandb needs wandb: pip install 'hypercoop[wandb]'") from error
+        self._errors = wandb.Error
         folder.mkdir(parents=True, exist_ok=True)
-        self._run: Any = wandb.init(
-            project="hypercoop",
-            name=name,
-            id=f"{config.digest}",
-            resume="allow",
-            dir=folder,
-            config=config.model_dump(mode="json"),
-        )
+        with self._asking():
+            self._run: Any = wandb.init(
+                project="hypercoop",
+                name=name,
+                id=f"{config.digest}",
+                resume="allow",
+                dir=folder,
+                config=config.model_dump(mode="json"),
+            )
+
+    @contextlib.contextmanager
+    def _asking(self) -> Iterator[None]:
+        try:
+            yield
+        except self._errors as error:
+            raise WorldError(f"wandb: {error}; nothing trained is lost") from error
 
     def evaluated(self, history: History) -> None:
         """Log the newest point, averaged over the replicas."""
         point = {f"evaluation/{k}": _mean(v[-1]) for k, v in history.mean.items()}
         point |= {f"training/{k}": _mean(v[-1]) for k, v in history.training.items()}
-        self._run.log({**point, "updates": history.updates[-1]}, step=history.episode[-1])
+        with self._asking():
+            self._run.log({**point, "updates": history.updates[-1]}, step=history.episode[-1])
 
     def advanced(self, episodes: int) -> None:
         """Log nothing between evaluations."""
 
     def close(self) -> None:
         """Close the mirror."""
-        self._run.finish()
+        with self._asking():
+            self._run.finish()
 
 
 def _newest(history: History) -> tuple[str, float]:

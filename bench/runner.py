@@ -6,12 +6,12 @@ import contextlib
 import gc
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from bench.checkpoint_files import metadata, remove
+from bench.checkpoint_files import begun, metadata, remove
 from bench.device import find_device, replicas_that_fit, settle_cpu
 from bench.errors import RequestError, WorldError
 from bench.files import clear_temporary, write_atomic
@@ -74,7 +74,7 @@ def train_runs(runs: Sequence[Run], job: Job) -> list[Record]:
             _refuse_to_end(runs, job)
         fleet = _begun(runs, todo, places) or todo
         made = (_train(fleet, keys_of(todo), job) if todo else {}) | kept
-        _clear_checkpoints(keys, places)
+        _clear_checkpoints(runs, job)
         return [made[key] for key in keys]
 
 
@@ -116,14 +116,13 @@ def _refuse_to_end(runs: Sequence[Run], job: Job) -> None:
     Raises:
         RequestError: naming the checkpoint.
     """
-    path = job.places.checkpoint(keys_of(runs))
-    _, begun, *_ = metadata(path).get("identity") or ("", [])
-    others = [digest for digest, _ in begun] not in ([], [run.config.digest for run in runs])
-    if others and job.overwrite == "stale":
-        raise RequestError(
-            f"{path} is of a run with other settings that has not ended: give --force or other "
-            "--results"
-        )
+    digests = {run.key: run.config.digest for run in runs}
+    for path in job.places.checkpoints(list(digests)) if job.overwrite == "stale" else ():
+        if any(digests.get(key, other) != other for key, (other, _) in begun(path).items()):
+            raise RequestError(
+                f"{path} is of a run with other settings that has not ended: give --force or other "
+                "--results"
+            )
 
 
 def _begun(runs: Sequence[Run], todo: Sequence[Run], places: Places) -> list[Run]:
@@ -132,7 +131,8 @@ def _begun(runs: Sequence[Run], todo: Sequence[Run], places: Places) -> list[Run
     Killed while it wrote its records, a fleet is whole in its checkpoint.  Empty if there is none.
     """
     by_key, missing = {run.key: run for run in runs}, set(keys_of(todo))
-    for path in places.fleet_checkpoints(keys_of(runs)) if todo else ():
+    found: dict[float, list[Run]] = {len(todo): []}
+    for path in places.checkpoints(keys_of(runs)) if todo else ():
         told = metadata(path)
         keys = told.get("keys", [])
         if not (missing <= set(keys) <= by_key.keys()):
@@ -142,34 +142,40 @@ def _begun(runs: Sequence[Run], todo: Sequence[Run], places: Places) -> list[Run
         fleet = [by_key[key] for key in keys]
         config = fleet[0].config
         left = 1 - told["header"]["group"] * config.parallel / config.episodes
-        usable = Checkpoint(path, [run.config for run in fleet]).usable()
-        if usable and left * len(fleet) <= len(todo):
-            return fleet
-    return []
+        if Checkpoint(path, [run.config for run in fleet]).usable():
+            found[left * len(fleet)] = fleet
+    return found[min(found)]
 
 
-def _clear_checkpoints(keys: Sequence[str], places: Places) -> None:
+def _clear_checkpoints(runs: Sequence[Run], job: Job) -> None:
     """Remove what processes that were killed after writing these runs' records did not.
 
-    Of fleets with other runs, too, once all of their runs have such records as they would make.
+    Of fleets with other runs, too, once all of their runs have such records as they would make, and
+    while nobody trains them again.  What another configuration has begun stays unless it may go.
     """
-    for path in (*(places.checkpoint([key]) for key in keys), places.checkpoint(keys)):
-        remove(path)
-    for path in places.fleet_checkpoints(keys):
-        told = metadata(path)
-        _, begun, *_ = told.get("identity") or ("", [])
-        done = [_made(places.record(key)) for key in told.get("keys", [])]
-        if done and done == [(digest, versions) for digest, versions in begun]:
-            remove(path)
+    places, ours = job.places, set(keys_of(runs))
+    own = [places.checkpoint([key]) for key in ours] + [places.checkpoint(keys_of(runs))]
+
+    def done(key: str, by: tuple[str, dict[str, str]]) -> bool:
+        return (key in ours and job.overwrite != "stale") or _made(places.record(key)) == by
+
+    for path in places.checkpoints(keys_of(runs)):
+        with contextlib.ExitStack() as locks:
+            of = begun(path)
+            others = [locked(places.lock(key), wait=False) for key in sorted(of.keys() - ours)]
+            if all(locks.enter_context(lock) for lock in others) and (
+                all(done(key, by) for key, by in of.items()) if of else path in own
+            ):
+                remove(path)
 
 
-def _made(path: Path) -> tuple[str, Mapping[str, str]] | None:
-    """Say what made a record: the digest of its configuration, and behaviour versions."""
+def _made(path: Path) -> tuple[str, dict[str, str]] | None:
+    """Return what made a record: the digest of its configuration, and behaviour versions."""
     try:
         record = read(path)
     except WorldError:
         return None
-    return record.config_hash, record.behaviour
+    return record.config_hash, dict(record.behaviour)
 
 
 def _train(runs: Sequence[Run], todo: Sequence[str], job: Job) -> dict[str, Record]:
@@ -180,6 +186,8 @@ def _train(runs: Sequence[Run], todo: Sequence[str], job: Job) -> dict[str, Reco
     settle_cpu()
     device = find_device(job.device)
     size = replicas_that_fit(runs[0].config, len(runs), device)
+    if size < len(runs):  # their checkpoint is of no use to a part of them
+        runs = [run for run in runs if run.key in todo]
     records: dict[str, Record] = {}
     while len(records) < len(runs):
         fleet = runs[len(records) : len(records) + size]
@@ -210,11 +218,13 @@ def _train_fleet(
     label = keys[0] if len(keys) == 1 else f"{keys[0]} and {len(keys) - 1} more"
     show = progress.Bar if sys.stderr.isatty() else progress.Lines
     with contextlib.ExitStack() as closing:
-        listeners: list[Listener] = [show(configs[0], label)]
+        bar = show(configs[0], label)
+        closing.callback(bar.close)
+        listeners: list[Listener] = [bar]
         if job.wandb:
-            listeners.append(progress.Wandb(configs[0], places.folder / "wandb", label))
-        for listener in listeners:
-            closing.callback(listener.close)
+            mirror = progress.Wandb(configs[0], places.folder / "wandb", label)
+            closing.callback(mirror.close)
+            listeners.append(mirror)
         outcomes = train(configs, device, checkpoint, listeners)
         # Before anybody is told that it is over, which may fail.
         for run, outcome in zip(runs, outcomes, strict=True):

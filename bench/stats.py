@@ -190,8 +190,10 @@ def rank_ranges(methods: Sequence[Strata]) -> list[tuple[int, int]]:
     the number of methods that beat it, ``last`` is K less the number that it beats.  This is the
     confidence set for a rank from pairwise differences of Mogstad et al., "Inference for ranks"
     (Review of Economic Studies 2024).  Bootstrap intervals, of whatever mean, cannot leave the
-    range of the runs: with five runs and many methods they settle most ranks of equals.  A method
-    with too few seeds for an interval beats nobody, and is beaten by nobody.
+    range of the runs: with five runs and many methods they settle most ranks of equals.  Welch's
+    have their level for methods that scatter alike; beside a steady one, a method that fails now
+    and then, and by luck in none of its few runs, is ranked too surely.  A method with too few
+    seeds for an interval beats nobody, and is beaten by nobody.
     """
     K = len(methods)
     beats = np.zeros((K, K), dtype=bool)

@@ -108,6 +108,8 @@ class HypernetOptions(Strict):
             raise ValueError("alpha and warmup need a shared base; choose rho below 1")
         if self.pace == "weights" and not self.hidden:
             raise ValueError("pace does nothing to a code that is e itself; choose hidden above 0")
+        if self.pace == "weights" and self.initialisation == "naive":
+            raise ValueError("a naive start shrinks with the pace; choose initialisation: balanced")
         if self.replay and (self.target != "all" or self.branches != "one"):
             raise ValueError("replay stores whole networks; choose target: all and branches: one")
         for name in ("replay_every", "replay_loss", "replay_by"):

@@ -134,10 +134,13 @@ def profiles(standings: Overall) -> Figure:
     thresholds = np.linspace(0, 1, 101)
     for place, standing in enumerate(standings.standings):
         colour, dashes = line_look(place)
-        share = stats.performance_profile(standing.strata, thresholds)
         runs = f"{standing.runs}/{standing.expected} runs: {standing.left_out}"
         short = standing.left_out or standing.runs != standing.expected
         label = f"{standing.method} ({runs})" if short else standing.method
+        if not standing.strata:
+            ax.plot([], [], color=colour, linestyle=dashes, label=label)
+            continue
+        share = stats.performance_profile(standing.strata, thresholds)
         ax.plot(thresholds, share, color=colour, linestyle=dashes, label=label)
         if stats.enough(standing.strata):
             band = stats.performance_profile_band(standing.strata, thresholds)

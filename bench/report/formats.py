@@ -34,8 +34,10 @@ def interval(name: str, found: Estimate | None) -> dict[str, Value]:
     }
 
 
-def shown_rank(rank: tuple[int, int]) -> str:
+def shown_rank(rank: tuple[int, int] | None) -> str:
     """Write a rank, or the range of ranks that cannot be told apart: ``2``, ``2–4``."""
+    if rank is None:
+        return "–"
     first, last = rank
     return str(first) if first == last else f"{first}–{last}"
 

@@ -20,19 +20,20 @@ class Standing:
     """A method over all common settings."""
 
     method: str
-    score: Estimate
-    """IQM of normalised scores over runs and settings."""
-    rank: tuple[int, int]
-    """First and last rank that it may hold among the methods."""
+    score: Estimate | None
+    """IQM of normalised scores over runs and settings.  None for a method with a diverged run in a
+    common setting: what is left of it is a choice of the better ones."""
+    rank: tuple[int, int] | None
+    """First and last rank that it may hold among the methods with a score."""
     strata: Sequence[Array]
-    """Normalised scores by setting, each [n]."""
+    """Normalised scores by setting, each [n]; none without a score."""
     runs: int
     """Runs that entered: of the settings compared, with the seeds that all methods have there."""
     expected: int
     """Runs that the grid asks for in all common settings."""
     left_out: str
     """The runs of these that did not enter, counted by kind: their own, and `unmatched`, which are
-    sound, but of settings or seeds where another method's are not."""
+    sound, but of settings that are not compared, or of seeds that another method lacks there."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,13 +41,14 @@ class Overall:
     """The methods compared over the settings that all of them were run on."""
 
     settings: int
-    """Settings compared: every method has a run there, and the scale's ends are known."""
+    """Settings compared: all methods that have not diverged have runs of the same seeds there,
+    enough for an interval if any setting has, and the scale's ends are known."""
     common: int
     """Settings that the grid asks of every method."""
     standings: list[Standing]
-    """Best point estimate first."""
+    """Best point estimate first; those without a score last."""
     improvements: list[tuple[str, str, Estimate]]
-    """(a, b, probability that a beats b) for every pair, better standing first."""
+    """(a, b, probability that a beats b) for every pair with scores, better standing first."""
 
 
 Board = list[tuple[Row, tuple[int, int] | None]]
@@ -84,8 +86,8 @@ def overall(results: Results) -> Overall:
 
     Variants of experiments are left out: they ask what a change does, not which method is better.
     Of a method's cells in a setting the tuned one counts, else the first.  Of a setting's runs
-    those enter whose seed every method has there, so that settings weigh the same for every method;
-    none do where one has diverged.
+    those enter whose seed every method has there, so that settings weigh the same for every method.
+    A method that has diverged has no standing; the settings in which it did count for the others.
     """
     tuned = {name for name, experiment in results.grid.experiments.items() if experiment.tuned}
     contestants = [
@@ -98,37 +100,44 @@ def overall(results: Results) -> Overall:
         table.setdefault(row.cell.setting, {}).setdefault(row.cell.config.method, row)
         methods[row.cell.config.method] = None
     common = [entries for entries in table.values() if entries.keys() == methods.keys()]
-    usable = [entries for entries in common if _comparable(entries)]
+    sound = [
+        name
+        for name in methods
+        if not any(entries[name].cell.count("diverged") for entries in common)
+    ]
+    usable = [entries for entries in common if _comparable(entries, sound)]
     # Settings with fewer common seeds than an interval needs would take it from all the others.
-    sure = [e for e in usable if len(_common_seeds(e)) >= stats.MIN_SEEDS]
+    sure = [e for e in usable if len(_common_seeds(e, sound)) >= stats.MIN_SEEDS]
     usable = sure or usable
     if not usable:
         return Overall(0, len(common), [], [])
-    strata = {method: [_shared(entries, method) for entries in usable] for method in methods}
-    ranks = stats.rank_ranges(list(strata.values()))
+    strata = {name: [_shared(entries, name, sound) for entries in usable] for name in sound}
+    ranks = dict(zip(sound, stats.rank_ranges(list(strata.values())), strict=True))
     standings = [
-        _standing(method, rank, strata[method], [entries[method] for entries in common])
-        for method, rank in zip(methods, ranks, strict=True)
+        _standing(
+            name, ranks.get(name), strata.get(name, []), [entries[name] for entries in common]
+        )
+        for name in methods
     ]
-    standings.sort(key=lambda standing: -standing.score.point)
+    standings.sort(key=lambda s: -s.score.point if s.score else np.inf)
     improvements = [
         (a.method, b.method, stats.probability_of_improvement(a.strata, b.strata))
-        for a, b in itertools.combinations(standings, 2)
+        for a, b in itertools.combinations(standings[: len(sound)], 2)
     ]
     return Overall(len(usable), len(common), standings, improvements)
 
 
 def _standing(
-    method: str, rank: tuple[int, int], strata: list[Array], table: list[Row]
+    method: str, rank: tuple[int, int] | None, strata: list[Array], table: list[Row]
 ) -> Standing:
     """Put together what is known of a method, whose rows in all common settings `table` lists."""
     cells = [row.cell for row in table]
     runs, there = sum(map(len, strata)), sum(len(cell.outcomes) for cell in cells)
     problems = counts(problem for cell in cells for problem in cell.problems)
-    unmatched = f"{there - runs} unmatched" if there > runs else ""
+    unmatched = f"{there - runs} unmatched" if strata and there > runs else ""
     return Standing(
         method=method,
-        score=stats.estimate(strata),
+        score=stats.estimate(strata) if strata else None,
         rank=rank,
         strata=strata,
         runs=runs,
@@ -137,20 +146,19 @@ def _standing(
     )
 
 
-def _comparable(entries: dict[str, Row]) -> bool:
-    """Whether no method has diverged in a setting, and all have a seed in common."""
-    sound = all(row.normalised and not row.cell.count("diverged") for row in entries.values())
-    return sound and bool(_common_seeds(entries))
+def _comparable(entries: dict[str, Row], methods: Sequence[str]) -> bool:
+    """Whether there are scores of all these methods in a setting, of a seed in common."""
+    scored = all(entries[name].normalised for name in methods)
+    return scored and bool(_common_seeds(entries, methods))
 
 
-def _common_seeds(entries: dict[str, Row]) -> set[int]:
-    return set.intersection(
-        *({o.config.seed for o in row.cell.outcomes} for row in entries.values())
-    )
+def _common_seeds(entries: dict[str, Row], methods: Sequence[str]) -> set[int]:
+    seeds = [{o.config.seed for o in entries[name].cell.outcomes} for name in methods]
+    return set.intersection(*seeds) if seeds else set()
 
 
-def _shared(entries: dict[str, Row], method: str) -> Array:
-    """Return a method's normalised scores of the seeds that every method has: [n]."""
-    common, row = _common_seeds(entries), entries[method]
+def _shared(entries: dict[str, Row], method: str, methods: Sequence[str]) -> Array:
+    """Return a method's normalised scores of the seeds that all of these have: [n]."""
+    common, row = _common_seeds(entries, methods), entries[method]
     seeds = [outcome.config.seed for outcome in row.cell.outcomes]
     return normalised_scores(row)[[seed in common for seed in seeds]]

@@ -154,8 +154,8 @@ def methods(standings: Overall) -> Table:
     return [
         {
             "method": s.method,
-            "rank_first": s.rank[0],
-            "rank_last": s.rank[1],
+            "rank_first": s.rank[0] if s.rank else None,
+            "rank_last": s.rank[1] if s.rank else None,
             **interval("normalised", s.score),
             "settings": standings.settings,
             "common_settings": standings.common,

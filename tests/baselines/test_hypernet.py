@@ -275,6 +275,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"target": "bias", "bound": "spectral"}, "choose target: head"),
     ({"target": "bias", "warmup": 5}, "choose target: head"),
     ({"initialisation": "naive", "rho": 0.5}, "choose initialisation: balanced"),
+    ({"initialisation": "naive", "pace": "weights"}, "choose initialisation: balanced"),
     ({"rho": 1.0, "warmup": 5}, "choose rho below 1"),
     ({"rho": 0.0, "warmup": 5}, "choose rho above 0"),
     ({"generator": "grouped", "groups": 4}, "choose groups: 3 or fewer"),

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from baselines.algorithms.actor_critic import ActorCritic
+from baselines.hypernet.code import Code
 from baselines.hypernet.scheme import Hypernet
 from baselines.sharing.independent import Independent
 from bench.config import RunConfig
@@ -56,6 +57,9 @@ def test_weights_start_at_the_same_scale_at_either_pace(generator: str) -> None:
     assert spread[0] == pytest.approx(spread[1], rel=0.02)
 
 
-def test_the_mean_of_a_codes_numbers_is_as_said() -> None:
-    x = torch.randn(100_000).relu()
-    assert math.isclose(float(x.mean() / x.square().mean().sqrt()), math.pi**-0.5, rel_tol=0.02)
+def test_a_paced_code_has_a_sum_of_one() -> None:
+    random = Random.from_seeds(range(50))
+    code = Code(8, 8.0, 64, paced=True)
+    h = code(code.init(random), random.fold("e").normal(20, 8))
+    assert math.isclose(float(h.abs().sum(-1).mean()), 1.0, rel_tol=0.05)
+    assert math.isclose(float(h.square().sum(-1).mean()), code.energy, rel_tol=0.05)

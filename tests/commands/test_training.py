@@ -14,7 +14,7 @@ from bench import checkpoint, progress, records, runner, train
 from bench.checkpoint import Checkpoint
 from bench.cli import main
 from bench.fleet import Fleet
-from bench.places import Places
+from bench.places import Places, locked
 from bench.records import Record
 
 
@@ -166,6 +166,42 @@ def test_another_configuration_does_not_end_a_run_that_has_begun(
     assert begun.read_bytes() == before
     assert main(["train", *flags, "--gamma=0.9", "--force"]) == 0
     assert not begun.exists()
+
+
+def test_what_has_begun_alone_or_in_a_fleet_is_ended_by_no_other_configuration(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = [*FAST, f"--results={tmp_path}"]
+    assert main(["train", *flags]) == 0
+    places, (first,) = places_and_keys(tmp_path)
+    second = first.replace("seed0", "seed1")
+    config = records.read(places.record(first)).config
+    configs = [config, config.model_copy(update={"seed": 1})]
+    places.record(first).unlink()
+    alone = Checkpoint(places.checkpoint([first]), configs[:1], keys=[first])
+    both = Checkpoint(places.checkpoint([first, second]), configs, keys=[first, second])
+    other = [*flags, "--gamma=0.9"]
+    for begun, asked in ((alone, ["--replicas=2"]), (both, [])):
+        begun.write({"x": torch.zeros(1)}, {"group": 1})
+        assert main(["train", *other, *asked]) == 2
+        assert "with other settings that has not ended" in capsys.readouterr().err
+        assert begun.usable()
+        begun.delete()
+
+
+def test_a_fleet_that_is_being_trained_again_keeps_its_checkpoint(tmp_path: Path) -> None:
+    flags = [*FAST, f"--results={tmp_path}"]
+    assert main(["train", *flags, "--replicas=2"]) == 0
+    places, keys = places_and_keys(tmp_path)
+    config = records.read(places.record(keys[0])).config
+    configs = [config, config.model_copy(update={"seed": 1})]
+    again = Checkpoint(places.checkpoint(keys), configs, keys=keys)
+    again.write({"x": torch.zeros(1)}, {"group": 1})
+    with locked(places.lock(keys[0])):
+        assert main(["train", *flags, "--seed=1"]) == 0
+        assert again.usable(), "who holds the lock may be writing it"
+    assert main(["train", *flags, "--seed=1"]) == 0
+    assert not again.usable()
 
 
 def test_of_a_fleet_only_the_missing_replicas_are_trained(tmp_path: Path) -> None:

@@ -129,7 +129,9 @@ def test_a_method_with_a_diverged_run_has_no_rank_however_well_the_others_did(co
         ("iql", (1, 1)),
         ("ps-maddpg", None),
     ]
-    assert overall(copy.load()).settings == 7
+    found = overall(copy.load())
+    assert found.settings == found.common == 8
+    assert [(s.method, s.rank) for s in found.standings] == [("iql", (1, 1)), ("ps-maddpg", None)]
 
 
 def test_a_controller_without_its_record_is_no_contestant(tmp_path):
