@@ -134,9 +134,7 @@ class RunConfig(Strict):
         family = registry.family(self.task)
         if family != self.task and family != "pettingzoo":
             raise ValueError(f"task '{self.task}': a path follows pettingzoo: alone; drop it")
-        registry.look_up(registry.TASKS, "task", family)
-        if family in registry.REWARDS:
-            registry.look_up(registry.REWARDS[family], f"reward of {family}", self.reward)
+        registry.look_up(registry.task_entry(family).rewards, f"reward of {family}", self.reward)
         registry.look_up(registry.SAMPLERS, "sampler", self.sampler)
         if self.curriculum != "none":
             registry.look_up(registry.CURRICULA, "curriculum", self.curriculum)
@@ -200,36 +198,34 @@ def resolve(*layers: Mapping[str, Any], tuned: bool = False, where: str = "reque
     fallback = {"sampler": sampler if sampler in entry.samplers else entry.samplers[0]}
     # So does a task.
     task = str(merged.get("task", RunConfig.model_fields["task"].default))
-    if rewards := registry.REWARDS.get(registry.family(task)):
-        fallback["reward"] = next(iter(rewards))
+    if registry.family(task) in registry.TASKS:
+        fallback["reward"] = next(iter(registry.task_entry(task).rewards))
     own = entry.settings | entry.tuned if tuned else entry.settings
     config = validate(RunConfig, {**fallback, **own, **merged}, where)
-    family = registry.family(config.task)
-    moves = None
-    if family in registry.TASK_OPTIONS:
-        model = registry.load(registry.TASK_OPTIONS[family])
-        options = validate(model, config.task_options, f"{where}: task_options of {family}")
+    world, moves = registry.task_entry(config.task), None
+    if world.options:
+        told = f"{where}: task_options of {config.task}"
+        options = validate(registry.load(world.options), config.task_options, told)
         config = config.model_copy(update={"task_options": _dump(options)})
         moves = options.moves(config.agents)
     try:
         check_options(entry, config, moves)
     except RequestError as error:
         raise RequestError(f"{where}: method '{name}': {error}") from error
-    if entry.wants_features and family in registry.TASK_OPTIONS and family not in registry.FEATURED:
+    if entry.wants_features and world.options and not world.features:
         raise RequestError(
             f"{where}: method '{name}' is conditioned on features of the agents' roles, which task "
-            f"'{config.task}' does not give; choose task {' or '.join(registry.FEATURED)}"
+            f"'{config.task}' does not give; choose task {' or '.join(registry.with_features())}"
         )
     if config.curriculum != "none" and config.task_options.get("end") == "success":
         raise RequestError(
             f"{where}: curriculum = {config.curriculum}: its gate is a share of steps that are "
             "rewarded, and with end = success there is but one; choose end = time"
         )
-    aimless = family in registry.TASKS and family not in registry.GOALS
-    if aimless and config.sampler in registry.RELABELLING:
+    if not world.goals and config.sampler in registry.RELABELLING:
         raise RequestError(
             f"{where}: sampler '{config.sampler}': task '{config.task}' has no goals to change; "
-            f"choose {' or '.join(registry.samplers_of(family))}"
+            f"choose {' or '.join(registry.samplers_of(config.task))}"
         )
     if config.transfer_agents and not entry.any_size:
         others = [other for other, listed in load_methods().items() if listed.any_size]
@@ -261,12 +257,11 @@ def behaviour(config: RunConfig) -> dict[str, str]:
 
     The options that the method table gives to an algorithm or a scheme follow its version.
     """
-    entry = method_entry(config.method)
-    family = registry.family(config.task)
+    entry, world = method_entry(config.method), registry.task_entry(config.task)
     parts: dict[str, tuple[str, Mapping[str, Any]]] = {
         "loop": (registry.LOOP, {}),
-        "task": (registry.look_up(registry.TASKS, "task", family), {}),
-        "reward": (registry.look_up(registry.REWARDS.get(family, {}), "reward", config.reward), {}),
+        "task": (world.path, {}),
+        "reward": (registry.look_up(world.rewards, "reward", config.reward), {}),
         "sampler": (registry.look_up(registry.SAMPLERS, "sampler", config.sampler), {}),
         "algorithm": (entry.algorithm, {**entry.algorithm_options, "actions": entry.actions}),
     }

@@ -60,7 +60,7 @@ def _seconds(config: RunConfig) -> float:
 
 def _horizon(config: RunConfig) -> int:
     """Steps of an episode; the default of PettingZoo's environments may be any."""
-    options, path = config.task_options, registry.TASK_OPTIONS.get(config.task)
+    options, path = config.task_options, registry.task_entry(config.task).options
     usual = getattr(registry.load(path), "horizon", 30) if path else 30
     told = options.get("horizon") or options.get("max_cycles")
     return told if isinstance(told, int) else usual  # what is no number is refused by the task
@@ -68,7 +68,7 @@ def _horizon(config: RunConfig) -> int:
 
 def _action_size(config: RunConfig) -> int:
     """Numbers A of an agent's action: as many as it has moves, where it acts by moves."""
-    path = registry.TASK_OPTIONS.get(config.task)
+    path = registry.task_entry(config.task).options
     if method_entry(config.method).actions != "discrete" or path is None:
         return 2
     moves: int = registry.load(path).model_construct().moves(config.agents)

@@ -277,8 +277,8 @@ def _cells(grid: Grid, name: str, experiment: Experiment) -> Iterator[Run]:
 
 def _refuse_actions(config: RunConfig, where: str) -> None:
     """Refuse a method whose actions the task has not, before anything is built."""
-    needed = registry.family(config.task) in registry.DISCRETE
-    if needed and method_entry(config.method).actions != "discrete":
+    discrete = registry.task_entry(config.task).discrete
+    if discrete and method_entry(config.method).actions != "discrete":
         fitting = [name for name, entry in load_methods().items() if entry.actions == "discrete"]
         raise RequestError(
             f"{where}: task '{config.task}' is played by discrete moves and method "

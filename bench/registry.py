@@ -19,57 +19,100 @@ import importlib.util
 import inspect
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.errors import RequestError, nearest
 
-TASKS: Mapping[str, str] = {
-    "coop-nav": "bench.tasks.coop_nav:CoopNav",
-    "roles": "bench.tasks.roles:Roles",
-    "specialisation": "bench.tasks.games:Specialisation",
-    "synchronisation": "bench.tasks.games:Synchronisation",
-    "climbing": "bench.tasks.one_shot:Climbing",
-    "penalty": "bench.tasks.one_shot:Penalty",
-    "pettingzoo": "bench.tasks.pettingzoo:PettingZooTask",
-}
 
-TASK_OPTIONS: Mapping[str, str] = {
-    "coop-nav": "bench.tasks.options:CoopNavOptions",
-    "roles": "bench.tasks.options:RolesOptions",
-    "specialisation": "bench.tasks.options:GameOptions",
-    "synchronisation": "bench.tasks.options:GameOptions",
-    "climbing": "bench.tasks.options:ClimbingOptions",
-    "penalty": "bench.tasks.options:PenaltyOptions",
-}
-"""Tasks whose options are checked when a grid is read; the others' are checked when built."""
+@dataclass(frozen=True)
+class TaskEntry:
+    """What is known of a task family without importing it.
 
-GAME_REWARDS: Mapping[str, str] = {
-    "individual": "bench.tasks.games:individual",
-    "team": "bench.tasks.games:team",
-}
+    Args:
+        path: of the task.
+        rewards: paths by name; the first is the reward of a run that asks for none.
+        options: path of the model of its options, which are checked when a grid is read; those of a
+            task without one are checked when it is built.
+        discrete: whether it is played by discrete moves alone.
+        features: whether it has features of its agents' roles, for methods conditioned on them.
+        goals: whether it has goals that hindsight can change.
+    """
 
-REWARDS: Mapping[str, Mapping[str, str]] = {
-    "coop-nav": {
-        "group-goal": "bench.tasks.rewards:group_goal",
-        "summed-individual": "bench.tasks.rewards:summed_individual",
-        "distance": "bench.tasks.rewards:distance",
-        "mpe-dense": "bench.tasks.rewards:mpe_dense",
-        "assignment-shaping": "bench.tasks.rewards:assignment_shaping",
-    },
-    "roles": {
-        "group-goal": "bench.tasks.rewards:group_goal",
-        "summed-individual": "bench.tasks.rewards:summed_individual",
-        "mpe-dense": "bench.tasks.rewards:mpe_dense",
-        "assignment-shaping": "bench.tasks.rewards:assignment_shaping",
-    },
-    "specialisation": GAME_REWARDS,
-    "synchronisation": GAME_REWARDS,
-    "climbing": {"team": "bench.tasks.games:team"},
-    "penalty": {"team": "bench.tasks.games:team"},
-    "pettingzoo": {"environment": "bench.tasks.pettingzoo:environment_reward"},
+    path: str
+    rewards: Mapping[str, str]
+    options: str | None = None
+    discrete: bool = False
+    features: bool = False
+    goals: bool = False
+
+
+_NAVIGATION = {
+    "group-goal": "bench.tasks.rewards:group_goal",
+    "summed-individual": "bench.tasks.rewards:summed_individual",
+    "mpe-dense": "bench.tasks.rewards:mpe_dense",
+    "assignment-shaping": "bench.tasks.rewards:assignment_shaping",
 }
-"""The rewards of each task; the first is the one of a run that asks for none."""
+_GAME = {"individual": "bench.tasks.games:individual", "team": "bench.tasks.games:team"}
+_MATRIX = {"team": "bench.tasks.games:team"}
+
+TASKS: Mapping[str, TaskEntry] = {
+    "coop-nav": TaskEntry(
+        "bench.tasks.coop_nav:CoopNav",
+        {**_NAVIGATION, "distance": "bench.tasks.rewards:distance"},
+        "bench.tasks.options:CoopNavOptions",
+        goals=True,
+    ),
+    "roles": TaskEntry(
+        "bench.tasks.roles:Roles",
+        _NAVIGATION,
+        "bench.tasks.options:RolesOptions",
+        features=True,
+        goals=True,
+    ),
+    "specialisation": TaskEntry(
+        "bench.tasks.games:Specialisation", _GAME, "bench.tasks.options:GameOptions", discrete=True
+    ),
+    "synchronisation": TaskEntry(
+        "bench.tasks.games:Synchronisation", _GAME, "bench.tasks.options:GameOptions", discrete=True
+    ),
+    "climbing": TaskEntry(
+        "bench.tasks.one_shot:Climbing",
+        _MATRIX,
+        "bench.tasks.options:ClimbingOptions",
+        discrete=True,
+    ),
+    "penalty": TaskEntry(
+        "bench.tasks.one_shot:Penalty", _MATRIX, "bench.tasks.options:PenaltyOptions", discrete=True
+    ),
+    "pettingzoo": TaskEntry(
+        "bench.tasks.pettingzoo:PettingZooTask",
+        {"environment": "bench.tasks.pettingzoo:environment_reward"},
+    ),
+}
+"""Task families by name."""
+
+
+def family(task: str) -> str:
+    """Name the task family: the part of ``pettingzoo:mpe2.simple_spread_v3`` before the colon."""
+    return task.partition(":")[0]
+
+
+def task_entry(task: str) -> TaskEntry:
+    """Look up the family of a task.
+
+    Raises:
+        RequestError: if there is none of that name, with the nearest known ones.
+    """
+    if family(task) not in TASKS:
+        raise RequestError(f"unknown task '{family(task)}'; {nearest(family(task), list(TASKS))}")
+    return TASKS[family(task)]
+
+
+def with_features() -> list[str]:
+    """List the tasks that have features of their agents' roles."""
+    return [name for name, entry in TASKS.items() if entry.features]
 
 
 def reward_range(reward: str, agents: int) -> tuple[float, float] | None:
@@ -84,12 +127,6 @@ def reward_range(reward: str, agents: int) -> tuple[float, float] | None:
     return ranges.get(reward)
 
 
-FEATURED = ("roles",)
-"""Tasks that give features of their agents' roles, for methods conditioned on them."""
-
-DISCRETE = ("specialisation", "synchronisation", "climbing", "penalty")
-"""Tasks that are played by discrete moves alone."""
-
 SAMPLERS: Mapping[str, str] = {
     "uniform": "bench.replay.uniform:Uniform",
     "prioritized": "bench.replay.prioritized:Prioritized",
@@ -101,13 +138,11 @@ SAMPLERS: Mapping[str, str] = {
 RELABELLING = ("hindsight", "hindsight-prioritized")
 """Samplers that change the goal of what they have drawn."""
 
-GOALS = ("coop-nav", "roles")
-"""Tasks that have goals to change."""
-
 
 def samplers_of(task: str) -> list[str]:
-    """List the samplers that a task family of `TASKS` can be learned with."""
-    return [name for name in SAMPLERS if task in GOALS or name not in RELABELLING]
+    """List the samplers that a task can be learned with."""
+    goals = task_entry(task).goals
+    return [name for name in SAMPLERS if goals or name not in RELABELLING]
 
 
 CURRICULA: Mapping[str, str] = {
@@ -119,11 +154,6 @@ CURRICULA: Mapping[str, str] = {
 AUGMENTATION = "bench.replay.permutation:permute"
 
 LOOP = "bench.train:train"
-
-
-def family(task: str) -> str:
-    """Name the task family: the part of ``pettingzoo:mpe2.simple_spread_v3`` before the colon."""
-    return task.partition(":")[0]
 
 
 def look_up(table: Mapping[str, str], kind: str, name: str) -> str:

@@ -117,8 +117,10 @@ def test_every_method_names_parts_that_exist_and_declare_a_version() -> None:
             path, number = re.fullmatch(r"(\S+)@(\d+)( {.*})?", version).groups()[:2]  # type: ignore[union-attr]
             assert int(number) >= 1, part
             registry.load(path)
-    tables = [registry.TASKS, registry.SAMPLERS, *registry.REWARDS.values()]
-    for path in itertools.chain.from_iterable(table.values() for table in tables):
+    tasks = [
+        path for entry in registry.TASKS.values() for path in (entry.path, *entry.rewards.values())
+    ]
+    for path in (*tasks, *registry.SAMPLERS.values()):
         assert registry.version(path) >= 1
         assert callable(registry.load(path))
 

@@ -82,7 +82,7 @@ class ActorCriticOptions(Strict):
                     "deep-set-maddpg-unbounded"
                 )
         unordered = {self.actors_see, self.critics_see, self.critic} - {"as-listed", *LISTED}
-        if unordered and registry.family(config.task) in registry.FEATURED:
+        if unordered and registry.task_entry(config.task).features:
             raise RequestError(
                 f"{' and '.join(sorted(unordered))} cannot tell whose colour a target has, by its "
                 f"place in the list, which task '{config.task}' asks for; choose task coop-nav, or "

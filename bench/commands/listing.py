@@ -57,16 +57,16 @@ def _rounded(row: Mapping[str, Any]) -> dict[str, Any]:
 def tasks(options: argparse.Namespace) -> None:
     """List the tasks, with what can be chosen for each."""
     rows = []
-    for name, path in registry.TASKS.items():
-        row = {"task": name, "rewards": ", ".join(registry.REWARDS[name])}
-        known = registry.TASK_OPTIONS.get(name)
+    for name, entry in registry.TASKS.items():
+        row = {"task": name, "rewards": ", ".join(entry.rewards)}
+        known = entry.options
         fields = registry.load(known).model_fields if known else ["the environment's own"]
         row |= {"options": ", ".join(fields), "samplers": ", ".join(registry.samplers_of(name))}
         # Where every agent sees the same: the best score of one policy for all that sees no ID.
         row |= {"one_policy": "-", "one_stochastic_policy": "-"}
-        if hasattr(registry.load(path), "sharing_bound"):
+        if hasattr(registry.load(entry.path), "sharing_bound"):
             config = resolve({"task": name, "agents": plain(options.agents)}, where="tasks")
-            game = registry.load(path).from_config(config, None, "discrete")
+            game = registry.load(entry.path).from_config(config, None, "discrete")
             row["one_policy"] = f"{game.sharing_bound(stochastic=False):.4g}"
             row["one_stochastic_policy"] = f"{game.sharing_bound(stochastic=True):.4g}"
         rows.append(row)

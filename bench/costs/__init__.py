@@ -19,7 +19,7 @@ def world(method: str) -> dict[str, Any]:
         RequestError: if there is no such method.
     """
     if method_entry(method).wants_features:
-        return {"task": registry.FEATURED[0]}
+        return {"task": registry.with_features()[0]}
     return {"task": "coop-nav", "task_options": {"dynamics": "first-order"}}
 
 

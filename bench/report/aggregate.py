@@ -169,7 +169,7 @@ def unusual(config: RunConfig) -> dict[str, Any]:
 
 def _task_options(task: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Fill in a task's defaults, where they are known."""
-    path = registry.TASK_OPTIONS.get(registry.family(task))
+    path = registry.task_entry(task).options
     if path is None:
         return dict(options)
     return validate(registry.load(path), options, "task_options").model_dump()

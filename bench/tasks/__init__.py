@@ -20,12 +20,12 @@ def make_task(config: RunConfig, actions: str) -> Task:
         RequestError: for an unknown task, reward or task option, an option of a wrong value, or a
             task or reward that does not keep its shapes.
     """
-    family = registry.family(config.task)
-    path = registry.look_up(registry.TASKS, "task", family)
-    reward = registry.look_up(registry.REWARDS.get(family, {}), "reward", config.reward)
-    make = registry.load(path)
+    entry = registry.task_entry(config.task)
+    reward = registry.look_up(entry.rewards, "reward", config.reward)
+    make = registry.load(entry.path)
     built: Task = make.from_config(config, registry.load(reward), actions)
-    if family != "pettingzoo":  # its environments are no functions: a step would move them
+    # PettingZoo's environments are no functions: a step would move them.
+    if registry.family(config.task) != "pettingzoo":
         from bench.tasks.probe import check_task
 
         check_task(built, f"task '{config.task}' with reward '{config.reward}'")

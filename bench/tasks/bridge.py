@@ -59,9 +59,7 @@ def parallel_env(
     if render_mode not in RENDER_MODES:
         raise RequestError(f"unknown render_mode '{render_mode}'; known: None, rgb_array")
     values = {"task": task, "agents": agents, "task_options": task_options}
-    reward = reward or next(iter(registry.REWARDS.get(registry.family(task), {})), None)
-    if reward:
-        values["reward"] = reward
+    values["reward"] = reward or next(iter(registry.task_entry(task).rewards))
     return TaskEnv(make_task(validate(RunConfig, values, "parallel_env"), actions), render_mode)
 
 

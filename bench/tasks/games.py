@@ -64,7 +64,7 @@ class Game(ABC):
                 f"{config.task} is played by discrete moves, and the actions asked for are "
                 f"{actions}: choose a discrete method ({', '.join(fitting)})"
             )
-        model = registry.load(registry.TASK_OPTIONS[config.task])
+        model = registry.load(str(registry.task_entry(config.task).options))
         options = validate(model, config.task_options, f"task_options of {config.task}")
         return cls(config.agents, reward, options)
 

@@ -94,7 +94,7 @@ def test_a_task_is_held_to_its_interface(change: dict[str, object], words: str) 
 
 @pytest.mark.parametrize("task", sorted(set(registry.TASKS) - {"pettingzoo"}))
 def test_every_task_of_ours_keeps_its_shapes_whatever_its_reward(task: str) -> None:
-    method = "iql" if task in registry.DISCRETE else "ps-maddpg"
-    for reward in registry.REWARDS[task]:
+    method = "iql" if registry.TASKS[task].discrete else "ps-maddpg"
+    for reward in registry.TASKS[task].rewards:
         config = resolve({"task": task, "method": method, "agents": 2, "reward": reward})
-        make_task(config, "discrete" if task in registry.DISCRETE else "continuous")
+        make_task(config, "discrete" if registry.TASKS[task].discrete else "continuous")

@@ -14,11 +14,11 @@ from bench.random import Random
 from bench.tasks.coop_nav import CoopNav
 from bench.tasks.options import CoopNavOptions
 
-REWARDS = sorted(registry.REWARDS["coop-nav"])
+REWARDS = sorted(registry.TASKS["coop-nav"].rewards)
 
 
 def make(reward: str, agents: int, **options: Any) -> CoopNav:
-    function = registry.load(registry.REWARDS["coop-nav"][reward])
+    function = registry.load(registry.TASKS["coop-nav"].rewards[reward])
     return CoopNav(agents, function, CoopNavOptions(**options), gamma=0.9)
 
 

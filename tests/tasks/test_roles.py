@@ -27,7 +27,7 @@ EVERY = range(1, 13)
 
 
 def make(agents: int, reward: str = "group-goal", **options: Any) -> Roles:
-    function = registry.load(registry.REWARDS["roles"][reward])
+    function = registry.load(registry.TASKS["roles"].rewards[reward])
     return Roles(agents, function, RolesOptions(**options))
 
 
@@ -144,7 +144,7 @@ def test_rewards_equal_brute_force(agents: int) -> None:
     assert goal.metrics(state)["covered"][0].tolist() == expected
 
 
-@pytest.mark.parametrize("reward", registry.REWARDS["roles"])
+@pytest.mark.parametrize("reward", registry.TASKS["roles"].rewards)
 def test_only_agents_of_one_colour_are_alike(reward: str) -> None:
     """Swapping places: agents 0 and 3 share a colour, agents 0 and 1 do not."""
     task = make(4, reward)
