@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -34,18 +34,21 @@ def scaling(found: Lines) -> Figure:
     here = {name: rows for name, rows in found.rows.items() if _like_own(found, rows.values())}
     drawn = {name: {N: row.cell.scores for N, row in rows.items()} for name, rows in here.items()}
     behind = {name: [row.cell for row in rows.values()] for name, rows in here.items()}
+    learned_elsewhere = set()
     for row in found.transfer:
         name = f"{row.cell.config.method}, trained at N = {row.cell.config.agents} only"
         drawn[name] = {N: transferred(row, N) for N in sizes_of(row)}
         behind[name] = [row.cell]
+        learned_elsewhere.add(name)
     every = [cell for cells in behind.values() for cell in cells]
     sizes = sorted({N for points in drawn.values() for N in points})
     _scale(ax, found)
     for place, (name, points) in enumerate(drawn.items()):
-        # The recipe where it belongs, the others to its right and left by turns.
         some = any(len(runs) for runs in points.values())
         label = name if some else f"{name}: {nothing(behind[name])}"
-        _line(ax, place, label, points, APART * (-1) ** place * ((place + 1) // 2))
+        colour, dashes = line_look(place)
+        look = (style.GREY if name in learned_elsewhere else colour, dashes)
+        _line(ax, place, look, label, points)
     outcomes = [outcome for cell in every for outcome in cell.outcomes]
     if not outcomes:
         said = nothing(every)
@@ -92,9 +95,13 @@ def _scale(ax: Axes, found: Lines) -> None:
             label = "_"
 
 
-def _line(ax: Axes, place: int, label: str, points: dict[int, Array], shift: float) -> None:
+def _line(
+    ax: Axes, place: int, look: tuple[str, Any], label: str, points: dict[int, Array]
+) -> None:
     """Draw runs, IQM and interval by number of agents; a line without runs is in the legend."""
-    colour, dashes = line_look(place)
+    colour, dashes = look
+    # The first where it belongs, the others to its right and left by turns.
+    shift = APART * (-1) ** place * ((place + 1) // 2)
     there = {N + shift: runs for N, runs in points.items() if len(runs)}
     scores = {at: stats.estimate([runs]) for at, runs in there.items()}
     ax.plot(
@@ -116,10 +123,14 @@ def _line(ax: Axes, place: int, label: str, points: dict[int, Array], shift: flo
 
 
 def ingredients(found: Lines, compared: list[Comparison]) -> Figure:
-    """Draw a line per ingredient: scores, and how often runs with it beat those without."""
+    """Draw a line per ingredient: scores, and how often runs with it beat those without.
+
+    What no run has been made of yet is left to the table.
+    """
     N = found.recipe.ablated
     own = found.own.get(N)
-    parts = [c for c in compared if c.kind in ("removed", "base", "added")]
+    asked = [c for c in compared if c.kind in ("removed", "base", "added")]
+    parts = [c for c in asked if c.row.cell.count("missing") < c.row.cell.expected]
     places = [1.6 + place + 0.8 * (c.kind != "removed") for place, c in enumerate(parts)]
     bottom = places[-1] if places else 0.0
     figure = style.new_figure(style.TEXT_WIDTH, 1.1 + 0.17 * bottom)
@@ -153,7 +164,7 @@ def ingredients(found: Lines, compared: list[Comparison]) -> Figure:
         "dashes: the recipe",
         fontsize=8,
     )
-    _notice(figure, [*([own.cell] if own else []), *(c.row.cell for c in parts)])
+    _notice(figure, [*([own.cell] if own else []), *(c.row.cell for c in asked)])
     return figure
 
 

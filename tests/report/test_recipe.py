@@ -247,8 +247,10 @@ def test_a_grid_that_is_only_begun_says_so(begun) -> None:
     assert written["episode.csv"]
     found = lines(RECIPE, table)
     assert "recipe, 100,000 episodes: no runs" in legend(draw_recipe.scaling(found))
-    score, _ = draw_recipe.ingredients(found, comparisons(RECIPE, table)).axes
-    assert f"0/{SEEDS}: no runs yet" in [text.get_text() for text in score.texts]
+    drawn = draw_recipe.ingredients(found, comparisons(RECIPE, table))
+    assert [label.get_text() for label in drawn.axes[0].get_yticklabels()] == ["the recipe, N = 4"]
+    asked = sum(r["expected"] for r in compared if r["kind"] in ("removed", "added"))
+    assert f"of {asked + 2 * SEEDS} runs" in drawn.get_suptitle()
 
 
 def test_a_grid_that_has_references_only_has_all_its_reports(begun) -> None:
