@@ -6,9 +6,11 @@ import csv
 import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from bench.report.curves import FIGURE4
 from bench.report.recipe import NAME
 
 ROOT = Path(__file__).parents[1]
@@ -21,18 +23,60 @@ def table(rows: Iterable[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def claims() -> str:
-    """Return the claims' verdicts of the paper grid as a table."""
-    lines = json.loads((ROOT / "results" / "paper" / "values.json").read_text())["verdicts"]
-    counts = sorted(name for name in lines[0] if name.startswith("N = "))
-    header = ["Claim", "Experiment", "Curve", *counts]
-    rows, last = [header], None
-    for line in lines:
-        verdicts = [line[name] for name in counts]
-        named = ["" if line["claim"] == last else line["claim"], f"`{line['experiment']}`"]
-        rows.append([*named, line["curve"], *verdicts])
-        last = line["claim"]
+def values() -> dict[str, Any]:
+    """Return the numbers of the paper."""
+    found: dict[str, Any] = json.loads((ROOT / "results" / "paper" / "values.json").read_text())
+    return found
+
+
+def curves() -> str:
+    """Return as a table how many runs of every curve learned, and their score."""
+    found = values()
+    named = [f"{c['letter']}: {c['reward']}, {c['sampler']}" for c in found["curves"]]
+    rows = [["Experiment", "N", *named, "oracle"]]
+    for experiment in ({"name": FIGURE4, "teams": found["teams"]}, *found["others"]):
+        for team in experiment["teams"]:
+            by_letter = {curve["letter"]: curve for curve in team["curves"]}
+            cells = [learned(by_letter.get(c["letter"])) for c in found["curves"]]
+            rows.append(
+                [f"`{experiment['name']}`", str(team["agents"]), *cells, f"{team['oracle']:.1f}"]
+            )
     return table(rows)
+
+
+def learned(curve: dict[str, Any] | None) -> str:
+    """Write the runs of a curve that learned, of those there are, and the IQM of their scores."""
+    if curve is None or curve["iqm"] is None:
+        return "–"
+    return f"{curve['learned']}/{curve['runs']} ({curve['iqm']:.1f})"
+
+
+MARKS = {"supported": "✓", "refuted": "✗", "inconclusive": "○"}
+
+
+def claims() -> str:
+    """Return the claims' verdicts of the paper grid: a row a claim and curve."""
+    lines = values()["verdicts"]
+    names = [FIGURE4, *(other["name"] for other in values()["others"])]
+    asked = [
+        (name, count)
+        for name in (*names, *sorted({line["experiment"] for line in lines} - set(names)))
+        for count in sorted(key for key in lines[0] if key.startswith("N = "))
+        if any(line["experiment"] == name and line[count] for line in lines)
+    ]
+    rows = [["Claim", "", *(f"{name}, {count}" for name, count in asked)]]
+    found = {(line["claim"], line["curve"], line["experiment"]): line for line in lines}
+    last = ""
+    for claim, curve in dict.fromkeys((line["claim"], line["curve"]) for line in lines):
+        verdicts = [found.get((claim, curve, name), {}).get(count, "") for name, count in asked]
+        rows.append([claim if claim != last else "", curve, *map(marked, verdicts)])
+        last = claim
+    return table(rows)
+
+
+def marked(verdict: str) -> str:
+    word, _, count = verdict.partition(" ")
+    return f"{MARKS.get(word, word)} {count}".strip() or "–"
 
 
 def beyond(folder: Path = ROOT / "results" / "beyond") -> str:
@@ -54,7 +98,8 @@ def beyond(folder: Path = ROOT / "results" / "beyond") -> str:
             ]
         )
     removed = [row for row in read(folder, "comparisons") if row["kind"] == "removed"]
-    named = [row["what"] for row in removed if row["verdict"] == "decisive"]
+    decisive = [row["what"] for row in removed if row["verdict"] == "decisive"]
+    named = dict.fromkeys(what.partition(" (")[0] for what in decisive)  # whatever takes its place
     judged = sum(row["verdict"] != "" for row in removed)
     so_far = f"removals judged so far: {judged} of {len(removed)}"
     found = f"Decisive: {', '.join(named) or 'none'} ({so_far}).\n"
@@ -104,7 +149,7 @@ def percent(text: str) -> str:
     return f"{float(text):.0%}" if text else "–"
 
 
-PARTS: dict[str, Callable[[], str]] = {"claims": claims, "beyond": beyond}
+PARTS: dict[str, Callable[[], str]] = {"curves": curves, "claims": claims, "beyond": beyond}
 
 
 def marks(name: str) -> tuple[str, str]:
