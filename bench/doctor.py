@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from bench import records
+from bench import checkpoint_files, records
 from bench.errors import RequestError, WorldError
 from bench.grid import Run, expand, load_grid
 from bench.methods import methods_file
@@ -74,7 +74,21 @@ def examine(results: Path, grid: Path) -> list[Finding]:
         for key, path in sorted(there.items())
         for finding in _examine_record(key, path, expected.get(key), owners)
     ]
-    return findings + [_absent(key, results) for key in expected if key not in there]
+    begun = _begun(results, expected)
+    return findings + [_absent(key, results, begun) for key in expected if key not in there]
+
+
+def _begun(results: Path, expected: Mapping[str, Run]) -> dict[str, str]:
+    """Say how far the checkpoints of runs are, by key."""
+    found = {}
+    for path in sorted((results / "checkpoints").rglob("*.safetensors")):
+        told = checkpoint_files.metadata(path)
+        for key in told.get("keys", []):
+            if key in expected:
+                config = expected[key].config
+                done = told["header"]["group"] * config.parallel
+                found[key] = f"{done:,} of {config.episodes:,} episodes are in {path}"
+    return found
 
 
 def _record_files(runs: Path) -> Iterator[Path]:
@@ -105,7 +119,7 @@ def _examine_record(
         yield Finding(key, "diverged", record.reason or "no reason recorded")
 
 
-def _absent(key: str, results: Path) -> Finding:
+def _absent(key: str, results: Path, begun: Mapping[str, str]) -> Finding:
     try:
         log = Places(results).log(key).read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -113,4 +127,4 @@ def _absent(key: str, results: Path) -> Finding:
     last = (log.splitlines() or [""])[-1]
     if "error: " in last.lower():
         return Finding(key, "failed", last[:300])
-    return Finding(key, "missing", "no record")
+    return Finding(key, "missing", begun.get(key, "no record"))

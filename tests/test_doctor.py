@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+import torch
 
 from bench import doctor, records
+from bench.checkpoint import Checkpoint
 from bench.cli import main
 from bench.config import RunConfig
+from bench.places import Places
 
 ROOT = Path(__file__).parents[1]
 GRID = ROOT / "config" / "demo.yaml"
@@ -95,6 +98,18 @@ def test_each_planted_defect_is_found_and_nothing_else(
     said = capsys.readouterr()
     assert {row["run"]: row["kind"] for row in json.loads(said.out)} == planted
     assert said.err == f"hypercoop: error: {demo}: 1 missing and {len(planted) - 2} defective\n"
+
+
+def test_of_a_run_that_has_begun_it_is_said_how_far(demo: Path) -> None:
+    key = f"{CELL}/seed0"
+    path = demo / "runs" / f"{key}.json"
+    config = records.read(path).config
+    path.unlink()
+    begun = Checkpoint(Places(demo).checkpoint([key]), [config], keys=[key])
+    begun.write({"x": torch.zeros(1)}, {"group": 3})
+    (found,) = doctor.examine(demo, GRID)
+    assert (found.run, found.kind) == (key, "missing")
+    assert f"{3 * config.parallel:,} of {config.episodes:,} episodes are in " in found.reason
 
 
 def test_a_diverged_run_alone_is_listed_and_no_defect(
