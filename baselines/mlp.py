@@ -167,8 +167,11 @@ def _backward(
             groups = weight.shape[1]
             g = _matrices(_agents(g, R, N), groups)
         if wanted[2 * layer + 2] and shape is not None:
-            summed = g if shape[1] == groups else _agents(g, R, N)
-            gradients[2 * layer + 2] = summed.sum(-1).view(shape)
+            if shape[1] == groups:
+                gradients[2 * layer + 2] = g.sum(-1).view(shape)
+            else:  # one for all agents where each has weights of its own, or the other way round
+                by_agent = _agents(g, R, N).sum(-1).unsqueeze(2)
+                gradients[2 * layer + 2] = by_agent.sum_to_size(shape)
         if wanted[2 * layer + 1]:
             gradients[2 * layer + 1] = product(x, g.mT).view(weight.shape)
         if layer or wanted[0]:

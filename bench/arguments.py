@@ -101,6 +101,9 @@ def parser() -> Parser:
         "no ID, can score where they all see the same"
     )
     commands.choices["methods"].add_argument(
+        "--method", action="append", help="of the table, or MODULE:NAME (default: all; repeatable)"
+    )
+    commands.choices["methods"].add_argument(
         "--hidden", default="[64, 64]", help="widths of the hidden layers (default: [64, 64])"
     )
     commands.choices["methods"].add_argument(

@@ -12,12 +12,14 @@ from bench.arguments import plain
 from bench.commands.output import print_table
 from bench.config import RunConfig, resolve
 from bench.errors import RequestError
-from bench.methods import load_methods
+from bench.methods import load_methods, method_entry
 from bench.validation import validate
 
 
 def methods(options: argparse.Namespace) -> None:
     """List the methods, with what they cost."""
+    if options.method and (options.growth or options.out):
+        raise RequestError("--growth and --out are of the whole table: leave out --method")
     sizes = plain(options.agents), plain(options.hidden)
     # What is wrong with a size is found before torch is imported.
     validate(RunConfig, {"agents": sizes[0], "hidden": sizes[1]}, "methods")
@@ -26,7 +28,8 @@ def methods(options: argparse.Namespace) -> None:
 
     settle_cpu()
     rows: list[dict[str, Any]] = []
-    for name, entry in load_methods().items():
+    for name in options.method or load_methods():
+        entry = method_entry(name)
         try:
             counted = costs(name, *sizes)
         except RequestError as error:

@@ -1,0 +1,46 @@
+"""docs/your-method.md: its file is a method that keeps every promise, and its grid is one."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from small import FAST
+
+from bench.cli import main
+from bench.grid import expand, load_grid
+
+PAGE = (Path(__file__).parents[1] / "docs" / "your-method.md").read_text()
+
+
+def block(language: str) -> str:
+    found = re.search(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+    assert found is not None
+    return found.group(1)
+
+
+@pytest.fixture
+def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "gains.py").write_text(block("python"))
+    (tmp_path / "mine.yaml").write_text(block("yaml"))
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+def test_the_method_keeps_every_promise_and_trains(
+    page: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check-method", "gains:METHOD"]) == 0
+    assert main(["methods", "--method=gains:METHOD"]) == 0
+    assert "gains:METHOD" in capsys.readouterr().out
+    assert main(["methods", "--method=gains:METHOD", "--growth"]) == 2
+    assert main(["train", *FAST, "--method=gains:METHOD", f"--results={page}"]) == 0
+    assert len(list(page.rglob("seed0.json"))) == 1
+
+
+def test_the_grid_asks_for_what_the_page_says(page: Path) -> None:
+    runs = expand(load_grid(page / "mine.yaml"))
+    methods = {run.config.method for run in runs.values()}
+    assert methods == {"oracle", "random", "gains:METHOD", "ps-maddpg", "id-maddpg"}
+    assert len(runs) == 2 + 3 * 2 * 5
