@@ -13,6 +13,7 @@ from bench.errors import RequestError
 from bench.tasks.options import CoopNavOptions
 
 RESULTS = Path("results")
+HOLDS_GRIDS = "folder that holds a folder <grid>/ for every grid (default: results)"
 
 
 class Parser(argparse.ArgumentParser):
@@ -43,7 +44,7 @@ def parser() -> Parser:
         help="the run's path below runs/, without ending; several of one shape train as one fleet",
     )
     place.add_argument("--replicas", type=int, default=1, help="seeds side by side (default: 1)")
-    place.add_argument("--results", type=Path, default=RESULTS, help="results folder")
+    place.add_argument("--results", type=Path, default=RESULTS, help=HOLDS_GRIDS)
     how = train.add_argument_group("how (numbers stay, but for rounding on another device)")
     how.add_argument(
         "--device", default="cpu", help="torch device: cpu, cuda, cuda:1, ... (default: cpu)"
@@ -164,7 +165,7 @@ def parser() -> Parser:
         what = "RO-Crate metadata" if name == "crate" else name
         command = commands.add_parser(name, help=f"build the {what} of a grid from its records")
         command.add_argument("--grid", type=Path, required=True, help="grid file")
-        command.add_argument("--results", type=Path, default=RESULTS, help="results folder")
+        command.add_argument("--results", type=Path, default=RESULTS, help=HOLDS_GRIDS)
     return top
 
 

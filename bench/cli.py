@@ -29,8 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
+    command = ""
     try:
         options = parser().parse_args(arguments)
+        command = options.command
         COMMANDS[options.command](options)
         sys.stdout.flush()
         return 0
@@ -51,7 +53,8 @@ def _run(arguments: Sequence[str] | None) -> int:
         print(f"hypercoop: error: out of memory: {reason}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stop:
-        print("hypercoop: interrupted; the same command goes on from here", file=sys.stderr)
+        goes_on = "; the same command goes on from here" if command == "train" else ""
+        print(f"hypercoop: interrupted{goes_on}", file=sys.stderr)
         return 128 + (stop.args[0] if stop.args else signal.SIGINT)
 
 

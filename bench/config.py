@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, model_validator
 
 from bench import registry
-from bench.errors import RequestError
+from bench.errors import RequestError, nearest
 from bench.methods import check_options, load_methods, method_entry
 from bench.validation import Fraction, Name, Noise, Positive, Rate, Strict, validate
 
@@ -201,6 +201,10 @@ def resolve(*layers: Mapping[str, Any], tuned: bool = False, where: str = "reque
     if registry.family(task) in registry.TASKS:
         fallback["reward"] = next(iter(registry.task_entry(task).rewards))
     own = entry.settings | entry.tuned if tuned else entry.settings
+    for key in own:
+        if key not in (known := list(RunConfig.model_fields)):
+            reason = f"unknown key '{key}'; {nearest(key, known)}"
+            raise RequestError(f"{where}: method '{name}': settings: {reason}")
     config = validate(RunConfig, {**fallback, **own, **merged}, where)
     world, moves = registry.task_entry(config.task), None
     if world.options:

@@ -25,11 +25,13 @@ from bench.interfaces import (
     Batch,
     Exchangeable,
     GoalTask,
+    Layered,
     SchemeFactory,
     Scored,
     Spec,
     Task,
 )
+from bench.layers import misfit
 from bench.methods import MethodEntry, method_entry
 from bench.random import Random
 from bench.records import Cost
@@ -43,12 +45,18 @@ def build_algorithm(entry: MethodEntry, spec: Spec, random: Random) -> Algorithm
     """Make the algorithm of a method with its parameter scheme.
 
     Raises:
-        RequestError: if the entry names something that does not exist or cannot be combined.
+        RequestError: if the entry names something that does not exist or cannot be combined, or
+            its scheme makes layers of wrong shapes.
     """
     registry.check_options(entry.algorithm, entry.algorithm_options, "algorithm_options")
     make_scheme = scheme_factory(entry, spec) if entry.scheme else None
     build = registry.load(entry.algorithm)
     algorithm: Algorithm = build(spec, make_scheme, random, **entry.algorithm_options)
+    if isinstance(algorithm, Layered):
+        with torch.no_grad():
+            wrong = misfit(algorithm.layers(), spec.replicas, spec.agents)
+        if wrong:
+            raise RequestError(f"scheme {entry.scheme}: {wrong}")
     return algorithm
 
 

@@ -86,6 +86,8 @@ def method_entry(name: str) -> MethodEntry:
     if ":" in name:
         entry = registry.load(name)
         return entry if isinstance(entry, MethodEntry) else validate(MethodEntry, entry, name)
+    if "/" in name or name.endswith(".py"):
+        raise RequestError(f"unknown method '{name}': one of your own is named MODULE:NAME")
     raise RequestError(f"unknown method '{name}'; {nearest(name, list(methods))}")
 
 

@@ -92,4 +92,6 @@ def find_policy(run: Path) -> Path:
         at = len(parts) - 1 - parts[::-1].index("runs")
         parts[at] = "policies"
         return Path(*parts).with_suffix(".safetensors")
+    if not run.exists():
+        raise RequestError(f"'{run}' does not exist: name a record (results/.../runs/.../*.json)")
     raise RequestError(f"'{run}' is neither a policy (.safetensors) nor a record (runs/.../*.json)")

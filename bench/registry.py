@@ -285,4 +285,5 @@ def check_options(path: str, options: Mapping[str, Any], where: str) -> None:
     known = keyword_options(path)
     for name in options:
         if name not in known:
-            raise RequestError(f"{where}: unknown option '{name}'; {nearest(name, known)}")
+            right = nearest(name, known) if known else "it has none (options are keyword-only)"
+            raise RequestError(f"{where} of {path}: unknown option '{name}'; {right}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from bench.config import behaviour
 from bench.grid import Run
 from bench.records import Record
@@ -11,9 +13,19 @@ def changed_settings(record: Record, run: Run) -> str:
     """Say in what a record's configuration is not that of its run; empty if in nothing."""
     if record.config_hash == run.config.digest:
         return ""
-    old, new = record.config.model_dump(), run.config.model_dump()
-    changed = ", ".join(f"{k} = {old[k]} (now {new[k]})" for k in old if old[k] != new[k])
-    return f"made with {changed}"
+    old, new = (_flat(config.model_dump()) for config in (record.config, run.config))
+    changed = [
+        f"{name} = {old.get(name, 'unset')} (now {new.get(name, 'unset')})"
+        for name in {**old, **new}
+        if old.get(name) != new.get(name)
+    ]
+    return f"made with {', '.join(changed)}"
+
+
+def _flat(config: dict[str, Any]) -> dict[str, Any]:
+    """Put the task's options beside the other settings of a configuration."""
+    options = {f"task_options.{name}": value for name, value in config["task_options"].items()}
+    return {name: value for name, value in config.items() if name != "task_options"} | options
 
 
 def changed_behaviour(record: Record, run: Run) -> str:

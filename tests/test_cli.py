@@ -111,8 +111,11 @@ def test_sigterm_ends_a_command_in_one_line_and_is_the_callers_again_afterwards(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setitem(COMMANDS, "tasks", lambda _: signal.raise_signal(signal.SIGTERM))
+    for command in ("tasks", "train"):
+        monkeypatch.setitem(COMMANDS, command, lambda _: signal.raise_signal(signal.SIGTERM))
     assert main(["tasks"]) == 128 + signal.SIGTERM
+    assert capsys.readouterr().err == "hypercoop: interrupted\n"
+    assert main(["train"]) == 128 + signal.SIGTERM
     assert "the same command goes on from here" in capsys.readouterr().err
     assert signal.getsignal(signal.SIGTERM) == before
 

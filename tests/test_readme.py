@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from bench.methods import load_methods
 from bench.report.curves import FIGURE4
 from bench.report.recipe import NAME
 
@@ -77,6 +78,35 @@ def claims() -> str:
 def marked(verdict: str) -> str:
     word, _, count = verdict.partition(" ")
     return f"{MARKS.get(word, word)} {count}".strip() or "–"
+
+
+def weights() -> str:
+    """Return what the ablation of hypernetworks, and the game of specialisation, say of sharing."""
+    folder = ROOT / "results" / "hypernet"
+    changes = read(folder, "ablation")
+    generated = [r for r in changes if r["kind"] not in ("default", "control")]
+    better = sum(float(r["iqm_change_lo"]) > 0 for r in generated)
+    worse = sum(float(r["iqm_change_hi"]) < 0 for r in generated)
+    shown = [r for r in changes if r["kind"] in ("default", "control")]
+    shown.sort(key=lambda r: -float(r["iqm"]))
+    rows = [["Method", "what it is", "IQM [95%]"]]
+    for r in shown:
+        rows.append(
+            [f"`{r['method']}`", load_methods()[r["method"]].summary, number(r["iqm"]) + bracket(r)]
+        )
+    told = (
+        f"Of the {len(generated)} other hypernetworks of that ablation {better} score higher than "
+        f"`{changes[0]['method']}` and {worse} lower, by intervals of the difference.\n"
+    )
+    played = [r for r in read(ROOT / "results" / "specialisation", "final") if r["iqm"]]
+    teams = sorted({int(r["agents"]) for r in played})
+    game = [["Method", *(f"N = {N}" for N in teams)]]
+    for method in dict.fromkeys(r["method"] for r in played):
+        scores = {int(r["agents"]): r["iqm"] for r in played if r["method"] == method}
+        game.append(
+            [f"`{method}`", *(f"{float(scores[N]):.2f}" if N in scores else "–" for N in teams)]
+        )
+    return f"{table(rows)}\n{told}\n{table(game)}"
 
 
 def beyond(folder: Path = ROOT / "results" / "beyond") -> str:
@@ -149,7 +179,12 @@ def percent(text: str) -> str:
     return f"{float(text):.0%}" if text else "–"
 
 
-PARTS: dict[str, Callable[[], str]] = {"curves": curves, "claims": claims, "beyond": beyond}
+PARTS: dict[str, Callable[[], str]] = {
+    "curves": curves,
+    "claims": claims,
+    "beyond": beyond,
+    "weights": weights,
+}
 
 
 def marks(name: str) -> tuple[str, str]:

@@ -39,6 +39,16 @@ def test_the_method_keeps_every_promise_and_trains(
     assert len(list(page.rglob("seed0.json"))) == 1
 
 
+def test_layers_of_a_wrong_shape_are_refused_before_anything_trains(
+    page: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = (page / "gains.py").read_text().replace("unsqueeze(3), bias", "unsqueeze(3), bias.mT")
+    (page / "wrong.py").write_text(source.replace("gains:", "wrong:"))
+    assert main(["train", *FAST, "--method=wrong:METHOD", f"--results={page}"]) == 2
+    said = capsys.readouterr().err
+    assert "wrong:Gains: layer 2: b is [1, 1, 2, 1]: must be [1, 1 or 2, 1, 2]" in said
+
+
 def test_the_grid_asks_for_what_the_page_says(page: Path) -> None:
     runs = expand(load_grid(page / "mine.yaml"))
     methods = {run.config.method for run in runs.values()}

@@ -6,6 +6,8 @@ Each check raises an AssertionError that says what is wrong; `examine` runs them
 from __future__ import annotations
 
 import functools
+import traceback
+from pathlib import Path
 
 import torch
 
@@ -63,6 +65,14 @@ def examine(entry: MethodEntry) -> dict[str, str | None]:
         try:
             check()
             found[check.func.__name__] = None
+        except AssertionError as error:
+            found[check.func.__name__] = str(error) or _place(error)
         except Exception as error:  # a scheme from outside may fail in any way
-            found[check.func.__name__] = str(error) or type(error).__name__
+            found[check.func.__name__] = f"{error} ({_place(error)})"
     return found
+
+
+def _place(error: Exception) -> str:
+    """Name an error and the line that raised it."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}, {Path(last.filename).name}:{last.lineno}"

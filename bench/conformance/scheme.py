@@ -13,6 +13,7 @@ from torch import Tensor
 from baselines.mlp import mlp
 from baselines.networks import Learner
 from bench.interfaces import Generating, ParameterScheme, SchemeFactory
+from bench.layers import misfit
 from bench.random import Random
 
 R, N, B = 2, 3, 6
@@ -50,14 +51,10 @@ def exempt(scheme: ParameterScheme) -> set[str]:
 def layer_shapes(make: SchemeFactory) -> None:
     """Layers are W [R, G, in, out] and b [R, G, 1, out] with G = 1 or N, each fitting the next."""
     layers = make(SIZES, N).weights(drawn(make(SIZES, N)))
-    width = SIZES[0]
-    for n, (weight, bias) in enumerate(layers):
-        for part, rows in ((weight, width), (bias, 1)):
-            fits = part.dim() == 4 and len(part) == R and part.shape[1] in (1, N)
-            fits = fits and part.shape[2:] == (rows, weight.shape[3])
-            assert fits, f"layer {n}: {tuple(part.shape)}, not [{R}, 1 or {N}, {rows}, out]"
-        width = weight.shape[3]
-    assert width == SIZES[-1], f"the last layer has {width} outputs, not {SIZES[-1]}"
+    wrong = misfit(layers, R, N)
+    assert not wrong, wrong
+    ends = layers[0][0].shape[2], layers[-1][0].shape[3]
+    assert ends == (SIZES[0], SIZES[-1]), f"from {ends[0]} to {ends[1]} units, not {SIZES}"
 
 
 def gradients(make: SchemeFactory) -> None:

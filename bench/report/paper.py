@@ -10,6 +10,7 @@ from bench.errors import RequestError, WorldError
 from bench.files import write_atomic
 from bench.grid import Section
 from bench.report import values
+from bench.report.curves import FIGURE4
 from bench.report.load import Results
 
 BESIDE = Path(__file__).resolve().parents[2] / "results"
@@ -43,6 +44,10 @@ def build(results: Results, out_dir: Path) -> list[Path]:
         RequestError: if the tables or figures are not there, or the grid is not the paper's kind.
         WorldError: if typst warns or fails, or the disk refuses.
     """
+    if FIGURE4 not in results.grid.experiments:
+        raise RequestError(
+            f"grid {results.grid.name} has no experiment '{FIGURE4}', which a paper is about"
+        )
     for needed in ("tables/final.csv", *(f"figures/{name}.svg" for name in FIGURES)):
         if not (out_dir / needed).exists():
             raise RequestError(
