@@ -49,7 +49,10 @@ def find_grid(results: Path) -> Path:
     for folder in (Path("config"), methods_file().parent):
         if (folder / name).exists():
             return folder / name
-    raise RequestError(f"{results}: no grid file config/{name}; name it with --grid")
+    raise RequestError(
+        f"{results}: no grid file config/{name}; name it with --grid (what `hypercoop train` makes "
+        "without one belongs to none, and `hypercoop verify` takes it as it is)"
+    )
 
 
 def examine(results: Path, grid: Path) -> list[Finding]:

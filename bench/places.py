@@ -7,7 +7,7 @@ import fcntl
 import hashlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,6 +59,24 @@ class Places:
         ending = ".safetensors"
         names = (path.with_name(path.name.partition(ending)[0] + ending) for path in found)
         return list(dict.fromkeys((*alone, *names)))
+
+
+def by_cell(told: Iterable[tuple[str, str]]) -> list[tuple[str, str, int]]:
+    """Gather what is said alike of runs that differ in their seeds only.
+
+    Args:
+        told: keys of runs, each with what is said of it.
+
+    Returns:
+        The key with all seeds, what is said of them, and how many they are.
+    """
+    groups: dict[tuple[str, str], list[str]] = {}
+    for key, what in told:
+        cell, _, seed = key.rpartition("/")
+        groups.setdefault((cell, what), []).append(seed)
+    return [
+        (f"{cell}/{', '.join(seeds)}", what, len(seeds)) for (cell, what), seeds in groups.items()
+    ]
 
 
 def keys_of(runs: Sequence[Run]) -> list[str]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from dataclasses import asdict
 
 from bench.commands.output import print_table
 from bench.errors import RequestError, WorldError
 from bench.files import write_atomic
+from bench.places import by_cell
 
 
 def check_method(options: argparse.Namespace) -> None:
@@ -51,9 +53,11 @@ def doctor(options: argparse.Namespace) -> None:
     from bench.doctor import examine, find_grid
 
     findings = examine(options.results, options.grid or find_grid(options.results))
-    rows = [asdict(finding) for finding in findings]
-    if rows or options.json:
-        print_table(rows, options.json)
+    if options.json:
+        print(json.dumps([asdict(finding) for finding in findings]))
+    else:
+        for runs, what, _ in by_cell((f.run, f"{f.kind}: {f.reason}") for f in findings):
+            print(f"{runs}: {what}")
     missing = sum(finding.kind == "missing" for finding in findings)
     defects = sum(finding.kind not in ("diverged", "missing") for finding in findings)
     counts = {"missing": missing, "defective": defects}

@@ -15,7 +15,7 @@ from bench import records
 from bench.config import RunConfig
 from bench.errors import WorldError
 from bench.grid import Grid, Run, expand, load_grid
-from bench.places import Places
+from bench.places import Places, by_cell
 from bench.staleness import changed
 from bench.stats import Array
 
@@ -40,13 +40,8 @@ class Problem:
 
 def gathered(problems: Iterable[Problem]) -> dict[str, int]:
     """Say what is wrong, with those of a cell that are alike in one line, and of how many runs."""
-    groups: dict[tuple[str, str], list[str]] = {}
-    for problem in problems:
-        cell, _, seed = problem.key.rpartition("/")
-        groups.setdefault((cell, f"{problem.kind}: {problem.reason}"), []).append(seed)
-    return {
-        f"{cell}/{', '.join(seeds)}: {what}": len(seeds) for (cell, what), seeds in groups.items()
-    }
+    told = by_cell((p.key, f"{p.kind}: {p.reason}") for p in problems)
+    return {f"{runs}: {what}": count for runs, what, count in told}
 
 
 @dataclass(frozen=True, eq=False)
