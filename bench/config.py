@@ -201,10 +201,10 @@ def resolve(*layers: Mapping[str, Any], tuned: bool = False, where: str = "reque
     if registry.family(task) in registry.TASKS:
         fallback["reward"] = next(iter(registry.task_entry(task).rewards))
     own = entry.settings | entry.tuned if tuned else entry.settings
-    for key in own:
-        if key not in (known := list(RunConfig.model_fields)):
-            reason = f"unknown key '{key}'; {nearest(key, known)}"
-            raise RequestError(f"{where}: method '{name}': settings: {reason}")
+    known = list(RunConfig.model_fields)
+    if unknown := next((key for key in own if key not in known), None):
+        reason = f"unknown key '{unknown}'; {nearest(unknown, known)}"
+        raise RequestError(f"{where}: method '{name}': settings: {reason}")
     config = validate(RunConfig, {**fallback, **own, **merged}, where)
     world, moves = registry.task_entry(config.task), None
     if world.options:

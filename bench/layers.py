@@ -16,12 +16,13 @@ def misfit(layers: Weights, replicas: int, agents: int) -> str:
     Returns:
         What is wrong, or nothing.
     """
-    width = layers[0][0].shape[-2]
+    width = None
     for n, (weight, bias) in enumerate(layers):
-        for name, part, rows in (("W", weight, width), ("b", bias, 1)):
+        inputs, outputs = (*weight.shape[2:], None, None)[:2]
+        for name, part, rows in (("W", weight, width or inputs), ("b", bias, 1)):
             fits = part.dim() == 4 and len(part) == replicas and part.shape[1] in (1, agents)
-            if not fits or part.shape[2:] != (rows, weight.shape[-1]):
-                right = f"[{replicas}, 1 or {agents}, {rows}, {weight.shape[-1]}]"
+            if not fits or part.shape[2:] != (rows, outputs):
+                right = f"[{replicas}, 1 or {agents}, {rows or 'in'}, {outputs or 'out'}]"
                 return f"layer {n}: {name} is {list(part.shape)}: must be {right}"
-        width = weight.shape[-1]
-    return ""
+        width = outputs
+    return "" if layers else "there are no layers"

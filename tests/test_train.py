@@ -141,10 +141,11 @@ def learned_from(config: RunConfig) -> list[Batch]:
         seen.append(batch)
         return update(batch)
 
-    fleet.algorithm.update = noted  # type: ignore[method-assign]
-    going = Trainer(fleet, None, ())
-    while not going.done:
-        going.episodes()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fleet.algorithm, "update", noted)
+        going = Trainer(fleet, None, ())
+        while not going.done:
+            going.episodes()
     return seen
 
 

@@ -6,10 +6,12 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 from small import FAST
 
 from bench.cli import main
 from bench.grid import expand, load_grid
+from bench.layers import misfit
 
 PAGE = (Path(__file__).parents[1] / "docs" / "your-method.md").read_text()
 
@@ -47,6 +49,9 @@ def test_layers_of_a_wrong_shape_are_refused_before_anything_trains(
     assert main(["train", *FAST, "--method=wrong:METHOD", f"--results={page}"]) == 2
     said = capsys.readouterr().err
     assert "wrong:Gains: layer 2: b is [1, 1, 2, 1]: must be [1, 1 or 2, 1, 2]" in said
+    one = [(torch.ones(3), torch.ones(1, 1, 1, 3))]
+    assert misfit(one, 1, 2) == "layer 0: W is [3]: must be [1, 1 or 2, in, out]"
+    assert misfit([], 1, 2) == "there are no layers"
 
 
 def test_the_grid_asks_for_what_the_page_says(page: Path) -> None:

@@ -34,12 +34,10 @@ def scaling(found: Lines) -> Figure:
     here = {name: rows for name, rows in found.rows.items() if _like_own(found, rows.values())}
     drawn = {name: {N: row.cell.scores for N, row in rows.items()} for name, rows in here.items()}
     behind = {name: [row.cell for row in rows.values()] for name, rows in here.items()}
-    learned_elsewhere = set()
     for row in found.transfer:
         name = f"{row.cell.config.method}, trained at N = {row.cell.config.agents} only"
         drawn[name] = {N: transferred(row, N) for N in sizes_of(row)}
         behind[name] = [row.cell]
-        learned_elsewhere.add(name)
     every = [cell for cells in behind.values() for cell in cells]
     sizes = sorted({N for points in drawn.values() for N in points})
     _scale(ax, found)
@@ -47,7 +45,7 @@ def scaling(found: Lines) -> Figure:
         some = any(len(runs) for runs in points.values())
         label = name if some else f"{name}: {nothing(behind[name])}"
         colour, dashes = line_look(place)
-        look = (style.GREY if name in learned_elsewhere else colour, dashes)
+        look = (colour if name in here else style.GREY, dashes)
         _line(ax, place, look, label, points)
     outcomes = [outcome for cell in every for outcome in cell.outcomes]
     if not outcomes:
@@ -130,7 +128,7 @@ def ingredients(found: Lines, compared: list[Comparison]) -> Figure:
     N = found.recipe.ablated
     own = found.own.get(N)
     asked = [c for c in compared if c.kind in ("removed", "base", "added")]
-    parts = [c for c in asked if c.row.cell.count("missing") < c.row.cell.expected]
+    parts = [c for c in asked if not c.row.cell.untried]
     places = [1.6 + place + 0.8 * (c.kind != "removed") for place, c in enumerate(parts)]
     bottom = places[-1] if places else 0.0
     figure = style.new_figure(style.TEXT_WIDTH, 1.1 + 0.17 * bottom)
