@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sized
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -56,10 +56,10 @@ class Experiment(Strict):
     """What the experiment answers."""
     methods: Annotated[list[Name], Field(min_length=1)]
     """Axis: methods of config/methods.yaml."""
-    rewards: Annotated[list[Name], Field(min_length=1)] = ["group-goal"]
-    """Axis: rewards."""
-    samplers: Annotated[list[Name], Field(min_length=1)] = ["uniform"]
-    """Axis: replay samplers."""
+    rewards: Annotated[list[Name], Field(min_length=1)] | None = None
+    """Axis: rewards.  Left out, the one that `hypercoop train` takes."""
+    samplers: Annotated[list[Name], Field(min_length=1)] | None = None
+    """Axis: replay samplers.  Left out, the one that `hypercoop train` takes."""
     agents: Annotated[list[Positive], Field(min_length=1)]
     """Axis: numbers of agents."""
     seeds: Annotated[list[int], Field(min_length=1)]
@@ -148,14 +148,14 @@ class Grid(Strict):
             asked = {
                 "variant": (variant, list(experiment.variants) or [""]),
                 "method": (selection.method, experiment.methods),
-                "reward": (selection.reward, experiment.rewards),
-                "sampler": (selection.sampler, experiment.samplers),
+                "reward": (selection.reward, experiment.rewards or []),
+                "sampler": (selection.sampler, experiment.samplers or []),
             }
             for axis, (value, there) in asked.items():
                 if value not in there and (value is not None or len(there) > 1):
                     raise ValueError(
                         f"recipe: experiment '{name}': {axis} '{value or ''}'; "
-                        f"choose {' or '.join(there)}"
+                        f"choose {' or '.join(there) or 'none: it lists none'}"
                     )
         return self
 
@@ -235,8 +235,8 @@ def fleets(runs: Mapping[str, Run], size: int) -> list[list[str]]:
 def _cells(grid: Grid, name: str, experiment: Experiment) -> Iterator[Run]:
     where = f"grid {grid.name}, experiment {name}"
     e = experiment
-    axes: list[Sized] = [e.methods, e.rewards, e.samplers, e.agents, e.seeds, e.variants or [""]]
-    size = math.prod(len(axis) for axis in axes)
+    listed = [getattr(e, field) or [None] for field in FIELDS.values()]
+    size = math.prod(len(axis) for axis in [*listed, e.variants or [""]])
     if size > LARGEST:
         raise RequestError(f"{where}: {size:,} cells, more than {LARGEST:,}")
     used: set[int] = set()
@@ -254,14 +254,13 @@ def _cells(grid: Grid, name: str, experiment: Experiment) -> Iterator[Run]:
                 f"`{FIELDS[axis]}`"
             )
     variants = list(experiment.variants.items()) or [("", {})]
-    listed = (getattr(experiment, field) for field in FIELDS.values())
     for (variant, changes), *values in itertools.product(variants, *listed):
-        axis_values = dict(zip(FIELDS, values, strict=True))
+        axis_values = {a: v for a, v in zip(FIELDS, values, strict=True) if v is not None}
         cell = {**axis_values, "variant": variant}
         matches = {
             number
             for number, exclusion in enumerate(experiment.exclude)
-            if all(cell[axis] == value for axis, value in exclusion.where.items())
+            if all(cell.get(axis) == value for axis, value in exclusion.where.items())
         }
         used |= matches
         if matches:

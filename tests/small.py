@@ -48,8 +48,8 @@ def tiny(**values: Any) -> RunConfig:
 
 def grid(**values: Any) -> dict[str, Any]:
     """Return a grid of one experiment e."""
-    experiment = {"question": "?", "methods": ["ps-maddpg"], "agents": [2], "seeds": [0, 1]}
-    return {"name": "g", "title": "t", "experiments": {"e": {**experiment, **values}}}
+    axes = {"methods": ["ps-maddpg"], "samplers": ["uniform"], "agents": [2], "seeds": [0, 1]}
+    return {"name": "g", "title": "t", "experiments": {"e": {"question": "?", **axes, **values}}}
 
 
 def write(folder: Path, values: Any) -> Path:

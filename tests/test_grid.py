@@ -93,6 +93,21 @@ def test_later_layers_win_and_task_options_merge(tmp_path: Path) -> None:
     assert (b.gamma, b.seed) == (0.5, 1)
 
 
+def test_an_axis_left_out_is_what_training_takes(tmp_path: Path) -> None:
+    asked = {"question": "?", "methods": ["ps-maddpg", "oracle"], "agents": [2], "seeds": [0]}
+    game = {**asked, "methods": ["iql"], "settings": {"task": "specialisation"}}
+    values = {"name": "g", "title": "t", "experiments": {"e": asked, "game": game}}
+    runs = expand(load_grid(write(tmp_path, values)))
+    assert list(runs) == [
+        "e/ps-maddpg/group-goal-prioritized/n2/seed0",
+        "e/oracle/group-goal-uniform/n2/seed0",
+        "game/iql/individual-prioritized/n2/seed0",
+    ]
+    for run in runs.values():
+        same = {"method": run.config.method, "task": run.config.task, "agents": 2}
+        assert run.config == resolve(same)
+
+
 def test_a_methods_settings_are_defaults() -> None:
     assert resolve({"method": "iql"}).noise_start == 1.0
     assert resolve({"method": "iql"}, {"noise_start": 0.7}).noise_start == 0.7

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 from pathlib import Path
 
@@ -301,6 +302,22 @@ def test_force_replaces_a_record_that_another_cpu_made(tmp_path: Path) -> None:
 def test_flags_are_not_shortened(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--lr=0.1"]) == 2
     assert "unrecognized arguments: --lr=0.1" in capsys.readouterr().err
+
+
+def test_an_unknown_flag_is_told_its_nearest_and_where_to_look(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["train", "--epsiodes", "100"]) == 2
+    said = capsys.readouterr().err
+    assert "--epsiodes 100; did you mean --episodes? (see 'hypercoop train --help')" in said
+    assert main(["--quiet", "tasks"]) == 2
+    assert "(see 'hypercoop --help')" in capsys.readouterr().err
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main(["--version"])
+    assert capsys.readouterr().out == f"hypercoop {importlib.metadata.version('hypercoop')}\n"
 
 
 def test_a_run_that_is_not_in_the_grid_is_told_its_nearest(

@@ -56,7 +56,7 @@ def test_the_setting_with_the_highest_mean_is_chosen(tuned):
 
 def test_a_method_with_a_missing_run_has_no_choice(tuned):
     grid, root, paths = tuned
-    paths["tuning.rate/iql/group-goal-uniform/n2/seed1001"].unlink()
+    paths["tuning.rate/iql/group-goal-prioritized/n2/seed1001"].unlink()
     table = rows(load(grid, root))
     assert set(chosen(table)) == {"ps-maddpg"}
     assert {row["method"] for row in tuning(table) if row["chosen"]} == {"ps-maddpg"}
