@@ -18,10 +18,13 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from baselines.products import product
+from baselines.products import one_by_one, product
 from bench.interfaces import Weights
 
 threshold_backward = torch.ops.aten.threshold_backward.grad_input
+
+Part = tuple[slice, slice]
+"""Replicas and agents: an index of what begins with [R, N or G]."""
 
 
 def mlp(layers: Weights, x: Tensor, pooled: int | None = None) -> Tensor:
@@ -37,7 +40,7 @@ def mlp(layers: Weights, x: Tensor, pooled: int | None = None) -> Tensor:
         [R, N, B, out], or [R, 1, B, out] of a network that pools.
     """
     if not torch.is_grad_enabled():
-        return _forward(layers, x, pooled)[1]
+        return _forward(layers, x, pooled, _parts(layers, x, pooled))[1]
     parts = itertools.chain.from_iterable(layers)
     output: Tensor = _MLP.apply(x, pooled, *parts)  # type: ignore[no-untyped-call]
     return output
@@ -54,12 +57,14 @@ def pull_back(layers: Weights, x: Tensor, gradient: Tensor) -> Tensor:
     Returns:
         [R, N, B, in].
     """
-    weights = [weight for weight, _ in layers]
-    nothing = [None] * len(weights)
-    wanted = [True] + [False] * (2 * len(weights))
-    result = _backward(weights, nothing, _inputs(layers, x), None, gradient, wanted)[0]
-    assert result is not None
-    return result
+    wanted = [True] + [False] * (2 * len(layers))
+    found = []
+    for part in _parts(layers, x):
+        own = _of(layers, part)
+        g = _backward(own, _inputs(own, x[part]), None, gradient[part], wanted)[0]
+        assert g is not None
+        found.append(g)
+    return _agents(_joined(found), *x.shape[:2]).mT
 
 
 def pull_back_own(
@@ -79,6 +84,17 @@ def pull_back_own(
     Returns:
         [R, N, B, A].
     """
+    found = [
+        _pull_back_own(_of(layers, part), x[part], rows[part], change[part], gradient[part])
+        for part in _parts(layers, x)
+    ]
+    return _joined(found).view(*rows.shape[:3], -1).mT
+
+
+def _pull_back_own(
+    layers: Weights, x: Tensor, rows: Tensor, change: Tensor, gradient: Tensor
+) -> Tensor:
+    """Do so for one part: [R, N, A, B]."""
     (weight, bias), *rest = layers
     shared = weight.shape[1] == 1
     y = _layer(weight, bias, _matrices(x.mT, weight.shape[1]), *x.shape[:2])
@@ -94,7 +110,36 @@ def pull_back_own(
     active = hidden.transpose(1, 2) if shared else hidden
     g = pull_back(rest, active.mT, gradient).mT
     threshold_backward(g, active, 0, grad_input=g)
-    return product(rows.flatten(0, 1), g.flatten(0, 1)).view(R, N, A, -1).mT
+    return product(rows.flatten(0, 1), g.flatten(0, 1)).view(R, N, A, -1)
+
+
+def _parts(layers: Weights, x: Tensor, pooled: int | None = None) -> list[Part]:
+    """Say what to go through one after the other: replicas, or all networks if none is shared.
+
+    That is where their large products are made one by one anyway: what one network makes then
+    stays in the cache until it is needed, and the parts of no product need be joined.
+    """
+    whole = slice(None)
+    (R, N, B), groups = x.shape[:3], {len(part[0]) for layer in layers for part in layer}
+    sizes = ((w.shape[3], w.shape[2], N * B // w.shape[1]) for w, _ in layers)
+    if not any(one_by_one(x, *size) for size in sizes):
+        return [(whole, whole)]
+    apart = N > 1 and groups == {N} and pooled is None
+    replicas = [slice(r, r + 1) for r in range(R)] if R > 1 else [whole]
+    agents = [slice(n, n + 1) for n in range(N)] if apart else [whole]
+    return list(itertools.product(replicas, agents))
+
+
+def _paired(flat: Sequence[Tensor]) -> Weights:
+    return list(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _of(layers: Weights, part: Part) -> Weights:
+    return [(weight[part], bias[part]) for weight, bias in layers]
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 
 def _matrices(x: Tensor, groups: int) -> Tensor:
@@ -141,37 +186,46 @@ def _inputs(layers: Weights, x: Tensor, pooled: int | None = None) -> list[Tenso
     return inputs + averaged
 
 
-def _forward(layers: Weights, x: Tensor, pooled: int | None) -> tuple[list[Tensor], Tensor]:
-    """Return what `_inputs` does, and the output."""
-    inputs, (R, N) = _inputs(layers, x, pooled), x.shape[:2]
-    N = N if pooled is None else 1
-    return inputs, _agents(_layer(*layers[-1], inputs[len(layers) - 1], R, N), R, N).mT
+def _forward(
+    layers: Weights, x: Tensor, pooled: int | None, parts: Sequence[Part]
+) -> tuple[list[list[Tensor]], Tensor]:
+    """Return what `_inputs` does of every part, and the output of all."""
+    inputs, outputs = [], []
+    for part in parts:
+        own, seen = _of(layers, part), x[part]
+        inputs.append(_inputs(own, seen, pooled))
+        R, N = seen.shape[:2]
+        outputs.append(_layer(*own[-1], inputs[-1][len(layers) - 1], R, N if pooled is None else 1))
+    R, N = x.shape[:2]
+    return inputs, _agents(_joined(outputs), R, N if pooled is None else 1).mT
 
 
 def _backward(
-    weights: Sequence[Tensor],
-    bias_shapes: Sequence[torch.Size | None],
+    layers: Weights,
     inputs: Sequence[Tensor],
     pooled: int | None,
     gradient: Tensor,
     wanted: Sequence[bool],
 ) -> list[Tensor | None]:
-    """Return the gradients of x, W0, b0, W1, ..., those that are wanted."""
+    """Return the gradients of x, W0, b0, W1, ..., those that are wanted, of one part.
+
+    That of x as its matrices are: [K, F, N B / G].
+    """
     gradients: list[Tensor | None] = [None] * len(wanted)
     R, N = gradient.shape[:2]
-    groups = weights[-1].shape[1]
+    groups = layers[-1][0].shape[1]
     g = _matrices(gradient.mT, groups).contiguous()
-    for layer in reversed(range(len(weights))):
-        weight, shape, x = weights[layer], bias_shapes[layer], inputs[layer]
+    for layer in reversed(range(len(layers))):
+        (weight, bias), x = layers[layer], inputs[layer]
         if weight.shape[1] != groups:
             groups = weight.shape[1]
             g = _matrices(_agents(g, R, N), groups)
-        if wanted[2 * layer + 2] and shape is not None:
-            if shape[1] == groups:
-                gradients[2 * layer + 2] = g.sum(-1).view(shape)
+        if wanted[2 * layer + 2]:
+            if bias.shape[1] == groups:
+                gradients[2 * layer + 2] = g.sum(-1).view(bias.shape)
             else:  # one for all agents where each has weights of its own, or the other way round
                 by_agent = _agents(g, R, N).sum(-1).unsqueeze(2)
-                gradients[2 * layer + 2] = by_agent.sum_to_size(shape)
+                gradients[2 * layer + 2] = by_agent.sum_to_size(bias.shape)
         if wanted[2 * layer + 1]:
             gradients[2 * layer + 1] = product(x, g.mT).view(weight.shape)
         if layer or wanted[0]:
@@ -184,7 +238,7 @@ def _backward(
         elif layer:
             threshold_backward(g, x, 0, grad_input=g)
     if wanted[0]:
-        gradients[0] = _agents(g, R, N).mT
+        gradients[0] = g
     return gradients
 
 
@@ -197,17 +251,27 @@ class _MLP(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, pooled: int | None, *parts: Tensor) -> Tensor:
-        inputs, y = _forward(list(zip(parts[::2], parts[1::2], strict=True)), x, pooled)
-        ctx.bias_shapes, ctx.pooled = [bias.shape for bias in parts[1::2]], pooled
-        ctx.save_for_backward(*parts[::2], *inputs)
+    def forward(ctx: Any, x: Tensor, pooled: int | None, *flat: Tensor) -> Tensor:
+        layers = _paired(flat)
+        parts = _parts(layers, x, pooled)
+        inputs, y = _forward(layers, x, pooled, parts)
+        ctx.depth, ctx.pooled, ctx.parts, ctx.agents = len(layers), pooled, parts, x.shape[:2]
+        ctx.save_for_backward(*flat, *itertools.chain.from_iterable(inputs))
         return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        depth = len(ctx.bias_shapes)
-        weights, inputs = ctx.saved_tensors[:depth], ctx.saved_tensors[depth:]
-        wanted = [ctx.needs_input_grad[0], *ctx.needs_input_grad[2:]]
-        x, *parts = _backward(weights, ctx.bias_shapes, inputs, ctx.pooled, gradient, wanted)
-        return x, None, *parts
+        flat, saved = ctx.saved_tensors[: 2 * ctx.depth], ctx.saved_tensors[2 * ctx.depth :]
+        layers, wanted = _paired(flat), [ctx.needs_input_grad[0], *ctx.needs_input_grad[2:]]
+        found, size = [], len(saved) // len(ctx.parts)
+        for number, part in enumerate(ctx.parts):
+            inputs = saved[number * size : (number + 1) * size]
+            found.append(_backward(_of(layers, part), inputs, ctx.pooled, gradient[part], wanted))
+        gradients: list[Tensor | None] = [
+            _joined(each) if asked else None
+            for asked, each in zip(wanted, zip(*found, strict=True), strict=True)
+        ]
+        x, *rest = gradients
+        shaped = (g if g is None else g.view_as(to) for g, to in zip(rest, flat, strict=True))
+        return x if x is None else _agents(x, *ctx.agents).mT, None, *shaped

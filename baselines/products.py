@@ -40,12 +40,17 @@ def product(left: Tensor, right: Tensor) -> Tensor:
         if n == 1:
             return (left * right.mT).sum(2, keepdim=True)
         return (left.mT * right).sum(1, keepdim=True)
-    wide = min(m, n) >= NARROWEST and m * k * n >= WORTHWHILE
-    if not wide or not ONEDNN or left.dtype != torch.float32:
+    if not one_by_one(left, m, k, n):
         return torch.bmm(left, right)
     if count == 1:
         return _onednn(left, right[0])
     return torch.stack([_onednn(a, b) for a, b in zip(left, right, strict=True)])
+
+
+def one_by_one(like: Tensor, m: int, k: int, n: int) -> bool:
+    """Whether products of matrices like this, of m x k by k x n, are made one after the other."""
+    wide = min(m, n) >= NARROWEST and k > FEW and m * k * n >= WORTHWHILE
+    return wide and ONEDNN and like.dtype == torch.float32 and like.device.type == "cpu"
 
 
 def _onednn(left: Tensor, right: Tensor) -> Tensor:

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from baselines.hypernet.scheme import Hypernet
-from baselines.mlp import mlp
+from baselines.mlp import mlp, pull_back, pull_back_own
 from baselines.networks import Learner, Parameters, initial_layers
+from baselines.products import ONEDNN, one_by_one
 from bench.random import Random
 
 R, N, B = 2, 3, 7
@@ -92,6 +93,70 @@ def test_a_pooled_layer_sees_the_mean_over_the_agents(pooled: int) -> None:
         assert torch.allclose(own, other, rtol=1e-10, atol=1e-12)
     with torch.no_grad():
         assert torch.equal(mlp(pairs(parts), x, pooled), y)
+
+
+@pytest.mark.parametrize(
+    ("groups", "bias_groups", "pooled"),
+    [*((*grouping, None) for grouping in GROUPINGS), ([1, 1, 1], None, 1)],
+)
+def test_what_is_gone_through_part_by_part_has_the_numbers_of_the_whole(
+    groups: list[int], bias_groups: list[int] | None, pooled: int | None
+) -> None:
+    rows, sizes = 1024, [24, 64, 64, 3]
+    values = initial_layers(Random.from_seeds(range(R)), sizes, groups, last_gain=1.0)
+    parts = [values[f"{kind}{n}"] for n in range(3) for kind in "Wb"]
+    for n, group in enumerate(bias_groups or groups):
+        parts[2 * n + 1] = torch.randn(R, group, 1, sizes[n + 1])
+    x = torch.randn(R, N, rows, sizes[0])
+    gradient = torch.randn(R, 1 if pooled else N, rows, sizes[-1])
+    assert one_by_one(x, 64, 64, rows) or not ONEDNN
+
+    def all_of(x: Tensor, gradient: Tensor, parts: list[Tensor]) -> list[Tensor]:
+        own = [part.clone().requires_grad_() for part in (x, *parts)]
+        y = mlp(pairs(own[1:]), own[0], pooled)
+        with torch.no_grad():
+            assert torch.equal(mlp(pairs(own[1:]), own[0], pooled), y)
+        found = torch.autograd.grad(y, own, gradient)
+        if not pooled:
+            assert torch.equal(pull_back(pairs(parts), x, gradient), found[0])
+        return [y.detach(), *found]
+
+    together = all_of(x, gradient, parts)
+    exact = all_of(x.double(), gradient.double(), [part.double() for part in parts])
+    for own, other in zip(together, exact, strict=True):
+        assert torch.allclose(own.double(), other, rtol=1e-4, atol=1e-4 * float(other.abs().max()))
+    for r in range(R):
+        alone = all_of(x[r : r + 1], gradient[r : r + 1], [part[r : r + 1] for part in parts])
+        assert all(torch.equal(a, b[r : r + 1]) for a, b in zip(alone, together, strict=True))
+
+
+@pytest.mark.parametrize("groups", [1, N])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_own_parts_are_pulled_back_as_through_inputs_that_differ_in_them(
+    groups: int, dtype: torch.dtype
+) -> None:
+    rows, A, sizes = 1024, 2, [6 + 2 * N, 64, 64, 1]
+    values = initial_layers(Random.from_seeds(range(R)), sizes, [groups] * 3, last_gain=1.0)
+    network = [(values[f"W{n}"].to(dtype), values[f"b{n}"].to(dtype)) for n in range(3)]
+    x = torch.randn(R, groups, rows, sizes[0], dtype=dtype)
+    change = torch.randn(R, N, rows, A, dtype=dtype)
+    gradient = torch.randn(R, N, rows, 1, dtype=dtype)
+    own = network[0][0][:, :, -N * A :].unflatten(2, (N, A))
+    picked = own[:, 0] if groups == 1 else own.diagonal(dim1=1, dim2=2).movedim(-1, 1)
+    found = pull_back_own(network, x, picked.contiguous(), change, gradient)
+    for n in range(N):
+        moved = x[:, n % groups].clone()
+        columns = slice(6 + A * n, 6 + A * (n + 1))
+        moved[..., columns] += change[:, n]
+        moved.requires_grad_()
+        h = moved.double()
+        for depth, (weight, bias) in enumerate(network):
+            h = h @ weight[:, n % groups].double() + bias[:, n % groups].double()
+            h = torch.relu(h) if depth < 2 else h
+        (slope,) = torch.autograd.grad(h, moved, gradient[:, n].double())
+        # In single precision a unit at its threshold may be counted on either side.
+        off = (found[:, n] - slope[..., columns]).abs() > 1e-4
+        assert off.double().mean() < (1e-3 if dtype == torch.float32 else 1e-9)
 
 
 def test_no_gradient_is_computed_that_nobody_asked_for() -> None:
