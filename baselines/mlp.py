@@ -23,9 +23,6 @@ from bench.interfaces import Weights
 
 threshold_backward = torch.ops.aten.threshold_backward.grad_input
 
-Part = tuple[slice, slice]
-"""Replicas and agents: an index of what begins with [R, N or G]."""
-
 
 def mlp(layers: Weights, x: Tensor, pooled: int | None = None) -> Tensor:
     """Apply a ReLU network, the last layer without.
@@ -40,7 +37,7 @@ def mlp(layers: Weights, x: Tensor, pooled: int | None = None) -> Tensor:
         [R, N, B, out], or [R, 1, B, out] of a network that pools.
     """
     if not torch.is_grad_enabled():
-        return _forward(layers, x, pooled, _parts(layers, x, pooled))[1]
+        return _forward(layers, x, pooled, _parts(layers, x))[1]
     parts = itertools.chain.from_iterable(layers)
     output: Tensor = _MLP.apply(x, pooled, *parts)  # type: ignore[no-untyped-call]
     return output
@@ -113,28 +110,23 @@ def _pull_back_own(
     return product(rows.flatten(0, 1), g.flatten(0, 1)).view(R, N, A, -1)
 
 
-def _parts(layers: Weights, x: Tensor, pooled: int | None = None) -> list[Part]:
-    """Say what to go through one after the other: replicas, or all networks if none is shared.
+def _parts(layers: Weights, x: Tensor) -> list[slice]:
+    """Say which replicas to go through the network with together, part after part.
 
-    That is where their large products are made one by one anyway: what one network makes then
-    stays in the cache until it is needed, and the parts of no product need be joined.
+    Where products are large they are made one by one anyway, and one replica at a time: what it
+    makes then stays in the cache until it is needed.
     """
-    whole = slice(None)
-    (R, N, B), groups = x.shape[:3], {len(part[0]) for layer in layers for part in layer}
+    R, N, B = x.shape[:3]
     sizes = ((w.shape[3], w.shape[2], N * B // w.shape[1]) for w, _ in layers)
-    if not any(one_by_one(x, *size) for size in sizes):
-        return [(whole, whole)]
-    apart = N > 1 and groups == {N} and pooled is None
-    replicas = [slice(r, r + 1) for r in range(R)] if R > 1 else [whole]
-    agents = [slice(n, n + 1) for n in range(N)] if apart else [whole]
-    return list(itertools.product(replicas, agents))
+    alone = R > 1 and any(one_by_one(x, *size) for size in sizes)
+    return [slice(r, r + 1) for r in range(R)] if alone else [slice(None)]
 
 
 def _paired(flat: Sequence[Tensor]) -> Weights:
     return list(zip(flat[::2], flat[1::2], strict=True))
 
 
-def _of(layers: Weights, part: Part) -> Weights:
+def _of(layers: Weights, part: slice) -> Weights:
     return [(weight[part], bias[part]) for weight, bias in layers]
 
 
@@ -187,7 +179,7 @@ def _inputs(layers: Weights, x: Tensor, pooled: int | None = None) -> list[Tenso
 
 
 def _forward(
-    layers: Weights, x: Tensor, pooled: int | None, parts: Sequence[Part]
+    layers: Weights, x: Tensor, pooled: int | None, parts: Sequence[slice]
 ) -> tuple[list[list[Tensor]], Tensor]:
     """Return what `_inputs` does of every part, and the output of all."""
     inputs, outputs = [], []
@@ -253,7 +245,7 @@ class _MLP(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, pooled: int | None, *flat: Tensor) -> Tensor:
         layers = _paired(flat)
-        parts = _parts(layers, x, pooled)
+        parts = _parts(layers, x)
         inputs, y = _forward(layers, x, pooled, parts)
         ctx.depth, ctx.pooled, ctx.parts, ctx.agents = len(layers), pooled, parts, x.shape[:2]
         ctx.save_for_backward(*flat, *itertools.chain.from_iterable(inputs))
