@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -179,6 +180,32 @@ def difference(x: Strata, y: Strata) -> Estimate:
     draws = bootstrap_iqm(x, REPLICATES, generator) - bootstrap_iqm(y, REPLICATES, generator)
     lo, hi = percentile_interval(draws)
     return Estimate(point, float(lo), float(hi))
+
+
+def share(count: int, runs: int) -> Estimate:
+    """Share of runs, with its exact interval, whatever their number (Clopper and Pearson 1934).
+
+    Raises:
+        ValueError: if there is no run at all.
+    """
+    from scipy.special import betaincinv
+
+    if runs < 1:
+        raise ValueError("no runs, so no share of them")
+    tail = (1 - CONFIDENCE) / 2
+    lo = float(betaincinv(count, runs - count + 1, tail)) if count else 0.0
+    hi = float(betaincinv(count + 1, runs - count, 1 - tail)) if count < runs else 1.0
+    return Estimate(count / runs, lo, hi)
+
+
+def exact_p(count: int, runs: int, other: int, others: int) -> float:
+    """Two-sided p of Fisher's exact test: two counts of runs being draws of one share.
+
+    It is ``scipy.stats.fisher_exact``, without the second that importing scipy.stats takes.
+    """
+    total = count + other
+    ways = [math.comb(runs, k) * math.comb(others, total - k) for k in range(total + 1)]
+    return sum(way for way in ways if way <= ways[count]) / sum(ways)
 
 
 def rank_ranges(methods: Sequence[Strata]) -> list[tuple[int, int]]:

@@ -10,7 +10,7 @@ from counting import calls
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
-from scipy.stats import trim_mean, ttest_ind
+from scipy.stats import binomtest, fisher_exact, trim_mean, ttest_ind
 
 from bench import stats
 
@@ -273,6 +273,28 @@ def test_a_rank_weighs_strata_alike_whatever_their_runs() -> None:
     easy, hard = np.linspace(0.9, 1, 10), np.linspace(0.05, 0.15, 10)
     alike = stats.rank_ranges([[easy, hard], [easy, hard[:5] + 0.025]])
     assert alike == [(1, 2), (1, 2)]
+
+
+@pytest.mark.parametrize("runs", [1, 5, 10])
+def test_the_interval_of_a_share_is_the_exact_binomial_one(runs: int) -> None:
+    for count in range(runs + 1):
+        found = stats.share(count, runs)
+        exact = binomtest(count, runs).proportion_ci(stats.CONFIDENCE, method="exact")
+        assert (found.point, found.lo, found.hi) == pytest.approx(
+            (count / runs, exact.low, exact.high)
+        )
+
+
+def test_no_runs_have_no_share() -> None:
+    with pytest.raises(ValueError, match="no runs"):
+        stats.share(0, 0)
+
+
+@pytest.mark.parametrize(("n", "m"), [(6, 4), (10, 10), (1, 5)])
+def test_the_exact_p_is_scipys(n: int, m: int) -> None:
+    for a, b in itertools.product(range(n + 1), range(m + 1)):
+        expected = fisher_exact([[a, n - a], [b, m - b]]).pvalue
+        assert stats.exact_p(a, n, b, m) == pytest.approx(expected)
 
 
 def test_a_difference_is_that_of_the_iqms_and_its_interval_is_the_bootstraps() -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from bench import stats
 from bench.report.aggregate import Row
 from bench.report.claims import Thresholds, load_rules
+from bench.stats import Estimate
 
 Outcome = Literal[
     "learned", "partial", "nothing", "open", "few seeds", "no runs", "no usable runs", "no oracle"
@@ -19,8 +21,6 @@ class Curve:
 
     letter: str
     row: Row
-    learned: int | None
-    """Number of runs that score at least `learned` of the oracle; none without runs or oracle."""
     above_random: bool | None
     """Whether the whole interval lies above the random reference; none without either."""
     outcome: Outcome
@@ -28,17 +28,28 @@ class Curve:
     and below `learned`; else, or if a run diverged, `open`.  `few seeds` without an interval."""
 
 
+def learned(row: Row) -> int | None:
+    """Count the runs that score at least `learned` of the oracle; none without runs or oracle."""
+    oracle = row.reference.oracle
+    if row.score is None or oracle is None:
+        return None
+    return int((row.cell.scores >= load_rules().thresholds.learned * oracle).sum())
+
+
+def share_learned(row: Row) -> Estimate | None:
+    """Share of the runs that :func:`learned`, with its exact interval."""
+    count = learned(row)
+    return None if count is None else stats.share(count, len(row.cell.outcomes))
+
+
 def judge(letter: str, row: Row) -> Curve:
     """Judge a curve by the thresholds of config/claims.yaml."""
     lines = load_rules().thresholds
-    score, oracle, random = row.score, row.reference.oracle, row.reference.random
-    learned = None
-    if score is not None and oracle is not None:
-        learned = int((row.cell.scores >= lines.learned * oracle).sum())
+    score, random = row.score, row.reference.random
     above = None
     if score is not None and score.lo is not None and random is not None:
         above = score.side(random) == "above"
-    return Curve(letter, row, learned, above, _outcome(row, above, lines))
+    return Curve(letter, row, above, _outcome(row, above, lines))
 
 
 def _outcome(row: Row, above_random: bool | None, lines: Thresholds) -> Outcome:

@@ -16,6 +16,7 @@ from bench.report.discovery import discovery
 from bench.report.distance import distance
 from bench.report.formats import Table, Value, interval, shown, shown_rank, to_csv, to_tex
 from bench.report.load import KINDS, Results
+from bench.report.outcomes import share_learned
 from bench.report.sensitivity import sensitivity
 from bench.report.standings import Overall, overall
 from bench.report.tuning import tuning
@@ -111,6 +112,7 @@ def _final(row: Row) -> dict[str, Value]:
         "std": row.std,
         "any_success": row.any_success,
         **interval("normalised", row.normalised),
+        **interval("share_learned", share_learned(row)),
         **_cost(row),
     }
 

@@ -16,7 +16,7 @@ from bench.report.claims import glance, ledger, load_rules
 from bench.report.curves import CURVES, FIGURE4, experiments, panels
 from bench.report.formats import tex
 from bench.report.load import KINDS, Results, gathered
-from bench.report.outcomes import Curve, judge
+from bench.report.outcomes import Curve, judge, learned, share_learned
 from bench.report.standings import overall
 from bench.stats import Estimate
 
@@ -210,13 +210,19 @@ def _team(agents: int, curves: list[Curve], example: Row) -> dict[str, Any]:
                 **_estimate(curve.row.score),
                 "normalised": _estimate(curve.row.normalised)["iqm"],
                 "any-success": _short(curve.row.any_success),
-                "learned": curve.learned,
+                **_learned(curve.row),
                 "above-random": curve.above_random,
                 "outcome": curve.outcome,
             }
             for curve in curves
         ],
     }
+
+
+def _learned(row: Row) -> dict[str, int | float | None]:
+    """How many runs learned, and the exact interval of their share."""
+    ends = _estimate(share_learned(row))
+    return {"learned": learned(row), "learned-lo": ends["lo"], "learned-hi": ends["hi"]}
 
 
 def _estimate(found: Estimate | None) -> dict[str, float | None]:

@@ -45,6 +45,7 @@ GRID = {
         "sensitivity": {
             "question": "Does the radius decide?",
             "methods": ["ps-maddpg"],
+            "samplers": ["uniform"],
             "agents": [3],
             "seeds": [0, 1],
             "variants": {"wide": {"task_options": {"radius": 0.2}}},

@@ -10,7 +10,7 @@ import pytest
 import synthetic
 
 from bench import stats
-from bench.report.aggregate import Row, rows
+from bench.report.aggregate import Reference, Row, rows
 from bench.report.differences import Difference, differences, pairs
 from bench.report.load import Problem
 
@@ -50,6 +50,19 @@ def test_an_effect_is_the_difference_of_the_two_and_its_verdict_is_its_interval(
             assert pair.verdict == "higher"
         if np.array_equal(ours, theirs):
             assert pair.verdict == "open"
+
+
+def test_the_runs_that_learned_are_compared_by_their_counts(table) -> None:
+    for pair, entry in zip(pairs(table), differences(table), strict=True):
+        counts = [
+            (int((row.cell.scores >= row.reference.oracle / 2).sum()), len(row.cell.scores))
+            for row in (pair.row, pair.than)
+        ]
+        assert [entry["learned"], entry["than_learned"]] == [count for count, _ in counts]
+        assert entry["learned_p"] == stats.exact_p(*counts[0], *counts[1])
+    assert {entry["learned_p"] for entry in differences(table)} > {1.0}
+    lost = dataclasses.replace(pair.than, reference=Reference(0.0, None))
+    assert Difference(pair.kind, pair.row, lost).exact_p is None
 
 
 def test_a_pair_with_few_runs_or_a_diverged_one_has_no_verdict(table) -> None:

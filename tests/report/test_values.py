@@ -79,7 +79,9 @@ def test_the_runs_that_learned_are_counted_and_a_diverged_one_leaves_the_outcome
     row = dataclasses.replace(rows(results)[4], score=Estimate(12, 11, 14))
     scores = sorted(row.cell.scores)
     row = dataclasses.replace(row, reference=Reference(0.1, 2 * scores[2]))
-    assert outcomes.judge("A", row).learned == len(scores) - 2
+    assert outcomes.learned(row) == len(scores) - 2
+    share = outcomes.share_learned(row)
+    assert share is not None and share.point == (len(scores) - 2) / len(scores)
     lost = (Problem("a run", "diverged", "NaN"),)
     row = dataclasses.replace(row, cell=dataclasses.replace(row.cell, problems=lost))
     assert outcomes.judge("A", row).outcome == "open"
