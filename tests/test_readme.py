@@ -133,6 +133,11 @@ def beyond(folder: Path = ROOT / "results" / "beyond") -> str:
     judged = sum(row["verdict"] != "" for row in removed)
     so_far = f"removals judged so far: {judged} of {len(removed)}"
     found = f"Decisive: {', '.join(named) or 'none'} ({so_far}).\n"
+    added = [row for row in read(folder, "comparisons") if row["kind"] == "added" and row["iqm"]]
+    if added:
+        alone = ", ".join(f"{row['what']} {number(row['iqm'])}{bracket(row)}" for row in added)
+        base = f"`{added[0]['than_method']}`, which scores {number(added[0]['than_iqm'])} at N = "
+        found += f"Added alone to {base}{added[0]['agents']}: {alone}.\n"
     pictures = "".join(
         f"\n![{text}](results/beyond/figures/{name})\n"
         for name, text in PICTURES.items()
