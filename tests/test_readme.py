@@ -85,8 +85,8 @@ def weights() -> str:
     folder = ROOT / "results" / "hypernet"
     changes = read(folder, "ablation")
     generated = [r for r in changes if r["kind"] not in ("default", "control")]
+    lower = [r for r in generated if float(r["iqm_change_hi"]) < 0]
     better = sum(float(r["iqm_change_lo"]) > 0 for r in generated)
-    worse = sum(float(r["iqm_change_hi"]) < 0 for r in generated)
     shown = [r for r in changes if r["kind"] in ("default", "control")]
     shown.sort(key=lambda r: -float(r["iqm"]))
     rows = [["Method", "what it is", "IQM [95%]"]]
@@ -96,16 +96,20 @@ def weights() -> str:
         )
     told = (
         f"Of the {len(generated)} other hypernetworks of that ablation {better} score higher than "
-        f"`{changes[0]['method']}` and {worse} lower, by intervals of the difference.\n"
+        f"`{changes[0]['method']}` and {len(lower)} lower, by intervals of the difference that are "
+        "not corrected for their number.\n"
     )
-    played = [r for r in read(ROOT / "results" / "specialisation", "final") if r["iqm"]]
+    told += "".join(f"The lower: `{r['method']}`, {number(r['iqm'])}{bracket(r)}.\n" for r in lower)
+    played = [r for r in read(ROOT / "results" / "specialisation", "final") if r["last"]]
     teams = sorted({int(r["agents"]) for r in played})
     game = [["Method", *(f"N = {N}" for N in teams)]]
     for method in dict.fromkeys(r["method"] for r in played):
-        scores = {int(r["agents"]): r["iqm"] for r in played if r["method"] == method}
+        scores = {int(r["agents"]): r["last"] for r in played if r["method"] == method}
         game.append(
             [f"`{method}`", *(f"{float(scores[N]):.2f}" if N in scores else "–" for N in teams)]
         )
+    chance = [f"{1 - (1 - 1 / N) ** N:.2f}" for N in teams]
+    game.append(["*moves drawn uniformly*", *chance])
     return f"{table(rows)}\n{told}\n{table(game)}"
 
 
@@ -114,7 +118,7 @@ def beyond(folder: Path = ROOT / "results" / "beyond") -> str:
     if not (folder / "tables" / "scaling.csv").exists():
         return "No runs yet.\n"
     lines = [row for row in read(folder, "scaling") if row["name"] == NAME or row["target"]]
-    rows = [["N", "runs", "oracle", "recipe, IQM [95%]", "of the oracle", "target", ""]]
+    rows = [["N", "runs", "oracle", "recipe, IQM [95%]", "of the oracle [95%]", "target", ""]]
     for row in lines:
         rows.append(
             [
@@ -122,7 +126,7 @@ def beyond(folder: Path = ROOT / "results" / "beyond") -> str:
                 f"{row['runs']}/{row['expected']}",
                 number(row["oracle"]),
                 number(row["iqm"]) + bracket(row),
-                percent(row["share"]),
+                percent(row["share"]) + between(row),
                 percent(row["target"]),
                 row["verdict"] or unjudged(row),
             ]
@@ -178,6 +182,11 @@ def number(text: str) -> str:
 
 def bracket(row: dict[str, str]) -> str:
     return f" [{number(row['iqm_lo'])}, {number(row['iqm_hi'])}]" if row["iqm_lo"] else ""
+
+
+def between(row: dict[str, str]) -> str:
+    lo, hi = row.get("share_lo"), row.get("share_hi")
+    return f" [{percent(lo)}, {percent(hi)}]" if lo and hi else ""
 
 
 def percent(text: str) -> str:

@@ -141,6 +141,8 @@ class Row:
     """IQM of the runs' scores."""
     normalised: Estimate | None
     """The same with random = 0 and oracle = 1."""
+    last: Estimate | None
+    """IQM of what the runs' last policies score, which nobody chose by their scores."""
     mean: float | None
     std: float | None
     """Sample standard deviation over runs; none below two."""
@@ -223,7 +225,7 @@ def rows(results: Results) -> list[Row]:
 def _row(cell: Cell, ends: dict[str, float]) -> Row:
     reference = Reference(ends.get("random"), ends.get("oracle"))
     if not cell.outcomes:
-        return Row(cell, reference, None, None, None, None, None, None, None)
+        return Row(cell, reference, None, None, None, None, None, None, None, None)
     score = stats.estimate([cell.scores])
     success = [o.any_success for o in cell.outcomes if o.any_success is not None]
     seconds = [o.cpu_seconds for o in cell.outcomes if o.cpu_seconds is not None]
@@ -232,6 +234,7 @@ def _row(cell: Cell, ends: dict[str, float]) -> Row:
         reference=reference,
         score=score,
         normalised=_normalised(score, reference),
+        last=stats.estimate([np.array([o.last for o in cell.outcomes])]),
         mean=float(cell.scores.mean()),
         std=float(cell.scores.std(ddof=1)) if len(cell.scores) > 1 else None,
         any_success=statistics.fmean(success) if success else None,

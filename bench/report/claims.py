@@ -237,16 +237,24 @@ def _lazy(case: Case) -> Finding:
     counted = [float(lazy_agents(team.replaceable, case.lines.lazy)) for team in teams]
     number = _estimate(counted)
     said = f"{ground}; {_said('lazy agents', number)} of {case.row.cell.config.agents}"
+    everyone = sum(all_replaceable(team.replaceable, case.lines.lazy) for team in teams)
+    said += f"; in {everyone} of {len(teams)} runs all agents are replaceable"
     enough = _above(number, 1.0)
-    if enough is False and any(min(team.replaceable) >= case.lines.lazy for team in teams):
-        return "inconclusive", f"{said}; in some runs all agents are replaceable"
+    if enough is False and everyone:
+        return "inconclusive", said
     return _when(enough, supports=True), said
 
 
 def lazy_agents(replaceable: list[float], line: float) -> int:
     """Count the agents that can be replaced in a share `line` of episodes, if not all can: [N]."""
-    lazy = sum(share >= line for share in replaceable)
-    return lazy if lazy < len(replaceable) else 0
+    if all_replaceable(replaceable, line):
+        return 0
+    return sum(share >= line for share in replaceable)
+
+
+def all_replaceable(replaceable: list[float], line: float) -> bool:
+    """Whether every agent can be replaced in a share `line` of episodes: [N]."""
+    return min(replaceable) >= line
 
 
 def _replans(case: Case) -> Finding:

@@ -15,7 +15,7 @@ from bench import stats
 from bench.report.aggregate import Row, by_configuration, counted, known_by
 from bench.report.curves import CURVES, METHOD, letter
 from bench.report.formats import Table, Value, interval
-from bench.report.outcomes import learned
+from bench.report.outcomes import exact_p, learned
 from bench.stats import Estimate
 
 Kind = Literal["priorities", "goal", "method"]
@@ -39,15 +39,6 @@ class Difference:
         if not (self.row.cell.outcomes and self.than.cell.outcomes):
             return None
         return stats.difference([self.row.cell.scores], [self.than.cell.scores])
-
-    @property
-    def exact_p(self) -> float | None:
-        """Fisher's exact p of the runs that learned on either side being of one share."""
-        ours, theirs = learned(self.row), learned(self.than)
-        if ours is None or theirs is None:
-            return None
-        own, other = len(self.row.cell.outcomes), len(self.than.cell.outcomes)
-        return stats.exact_p(ours, own, theirs, other)
 
     @property
     def verdict(self) -> Verdict | None:
@@ -102,7 +93,7 @@ def _entry(pair: Difference) -> dict[str, Value]:
         **_side("than_", pair.than),
         **interval("effect", pair.effect),
         "verdict": pair.verdict,
-        "learned_p": pair.exact_p,
+        "learned_p": exact_p(pair.row, pair.than),
     }
 
 

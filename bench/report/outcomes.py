@@ -42,6 +42,14 @@ def share_learned(row: Row) -> Estimate | None:
     return None if count is None else stats.share(count, len(row.cell.outcomes))
 
 
+def exact_p(row: Row, than: Row) -> float | None:
+    """Fisher's exact p of the runs that learned in two cells being draws of one share."""
+    ours, theirs = learned(row), learned(than)
+    if ours is None or theirs is None:
+        return None
+    return stats.exact_p(ours, len(row.cell.outcomes), theirs, len(than.cell.outcomes))
+
+
 def judge(letter: str, row: Row) -> Curve:
     """Judge a curve by the thresholds of config/claims.yaml."""
     lines = load_rules().thresholds

@@ -13,6 +13,7 @@ from bench.report.aggregate import Row, counted, normalised_scores, world
 from bench.report.curves import FIGURE4, METHOD, letter
 from bench.report.differences import Verdict, judge
 from bench.report.formats import Table, Value, interval
+from bench.report.outcomes import exact_p, learned
 from bench.stats import Estimate
 
 EXPERIMENTS = ("first-order", "sensitivity")
@@ -53,8 +54,23 @@ class Change:
 
     @property
     def verdict(self) -> Verdict | None:
-        """See :func:`bench.report.differences.judge`."""
-        return judge(self.effect, self.row, self.baseline)
+        """See :func:`bench.report.differences.judge`; `open` where neither beats random actions.
+
+        The worlds differ, and so do random actions' scores: of two that are 0 one may be the lower.
+        """
+        verdict = judge(self.effect, self.row, self.baseline)
+        beat = [_beats_random(row) for row in (self.row, self.baseline)]
+        return verdict if verdict is None or any(beat) else "open"
+
+    @property
+    def exact_p(self) -> float | None:
+        """See :func:`bench.report.outcomes.exact_p`; none for the default itself."""
+        return None if self.setting is None else exact_p(self.row, self.baseline)
+
+
+def _beats_random(row: Row) -> bool:
+    score, random = row.score, row.reference.random
+    return score is not None and random is not None and score.side(random) == "above"
 
 
 def changes(table: list[Row]) -> dict[int, list[Change]]:
@@ -105,6 +121,10 @@ def sensitivity(table: list[Row]) -> Table:
             "oracle": change.row.reference.oracle,
             "random": change.row.reference.random,
             "verdict": change.verdict,
+            "learned": learned(change.row),
+            "default_learned": learned(change.baseline),
+            "default_runs": len(change.baseline.cell.outcomes),
+            "learned_p": change.exact_p,
         }
         for agents, listed in changes(table).items()
         for change in listed

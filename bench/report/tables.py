@@ -108,6 +108,7 @@ def _final(row: Row) -> dict[str, Value]:
         **{kind: cell.count(kind) for kind in KINDS},
         "metric": cell.outcomes[0].metric if cell.outcomes else None,
         **interval("iqm", row.score),
+        **interval("last", row.last),
         "mean": row.mean,
         "std": row.std,
         "any_success": row.any_success,

@@ -12,7 +12,7 @@ import numpy as np
 from bench import stats
 from bench.records import Teamwork
 from bench.report.aggregate import Row
-from bench.report.claims import lazy_agents, load_rules
+from bench.report.claims import all_replaceable, lazy_agents, load_rules
 from bench.report.diagnosed import identity
 from bench.report.formats import Table, Value, interval
 from bench.report.load import Outcome
@@ -29,8 +29,10 @@ def teamwork(table: list[Row]) -> Table:
     """Report every cell whose records measure teamwork: IQM over `runs` with interval.
 
     `idle`, `replaceable`, `lost` and `redirected` are averaged over the agents of a team; `lazy`
-    counts agents.  `switches` are an agent's in an episode, and `moment` is the mean step, from 1,
-    at which they happen, over the runs that have any; `_frozen` where team-mates do nothing.
+    counts agents, and `all_replaceable` the runs in which it counts none since all are, so that
+    nobody does what a lazy agent leaves to others.  `switches` are an agent's in an episode, and
+    `moment` is the mean step, from 1, at which they happen, over the runs that have any; `_frozen`
+    where team-mates do nothing.
     `curve` is the letter of a row of :func:`bench.report.mechanism.contrasts`.  A cell without any
     run has an entry too, which says so.
     """
@@ -54,6 +56,9 @@ def teamwork(table: list[Row]) -> Table:
             "redirected": np.array([team.redirected for team in teams]).mean(axis=1),
         }
         entries[row] = head(row, letters, len(teams))
+        entries[row]["all_replaceable"] = sum(
+            all_replaceable(team.replaceable, line) for team in teams
+        )
         for name, values in quantities.items():
             entries[row] |= interval(name, stats.estimate([values]) if len(values) else None)
     return with_lost(table, entries, letters)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -48,6 +49,14 @@ def test_agents_with_the_same_embedding_have_the_same_policy(generator: str) -> 
     # Exactly, but for BLAS, which may round narrow products differently row by row.
     assert torch.allclose(out, out[:, :1].expand_as(out), rtol=1e-6, atol=1e-6)
     assert generator != "dense" or torch.equal(out, out[:, :1].expand_as(out))
+
+
+@pytest.mark.parametrize("conditioning", ["learned", "orthogonal", "one-hot"])
+def test_agents_with_other_embeddings_have_other_policies(conditioning: str) -> None:
+    scheme = Hypernet(SIZES, N, target="all", conditioning=conditioning)
+    out = mlp(scheme.weights(stepped(scheme)), same_input())
+    for one, other in itertools.combinations(range(N), 2):
+        assert (out[:, one] - out[:, other]).abs().amax((1, 2)).gt(1e-6).all()
 
 
 @pytest.mark.parametrize(("agents", "width"), [(3, 8), (8, 8), (10, 4)])

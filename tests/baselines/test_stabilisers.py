@@ -9,7 +9,7 @@ import torch
 from compositions import ALGORITHMS, GENERATORS
 from torch import Tensor
 
-from baselines.hypernet.scheme import Hypernet
+from baselines.hypernet.scheme import CLOCK, Hypernet
 from baselines.hypernet.stabilisers.bound import BOUNDS
 from baselines.hypernet.stabilisers.clipping import clip_gradient
 from baselines.hypernet.stabilisers.shrinkage import shrink
@@ -59,6 +59,15 @@ def test_no_generated_matrix_has_a_singular_value_beyond_the_limit(
         assert (largest >= 0.9 * limit).all()
 
 
+@pytest.mark.parametrize("bound", BOUNDS)
+def test_neither_has_one_with_a_residual_beside_it(bound: str) -> None:
+    scheme = composed(bound=bound, largest=0.3, residual_after=1)
+    values = {name: 50 * torch.randn_like(value) for name, value in drawn(scheme).items()}
+    values[CLOCK] = torch.full_like(values[CLOCK], 5.0)  # so that the residuals have joined
+    for weight, _ in scheme.weights(values):
+        assert (torch.linalg.svdvals(weight)[..., 0] <= 0.3 * (1 + 1e-5)).all()
+
+
 def test_a_bound_leaves_small_matrices_as_they_are() -> None:
     small = torch.randn(R, N, 5, 4) * 1e-3
     assert torch.equal(BOUNDS["spectral"](small, 1.0), small)
@@ -83,6 +92,23 @@ def test_one_agents_outlier_leaves_the_others_gradients_bit_identical() -> None:
     assert torch.equal(calm[:, [0, 2]], wild[:, [0, 2]])
     assert torch.allclose(wild.norm(dim=(2, 3)), torch.full((R, N), limit))
     assert torch.allclose(calm[:, 1], wild[:, 1], atol=1e-9)  # its direction, at the limit
+
+
+def test_of_the_clipped_method_an_outlier_moves_no_other_agents_embedding() -> None:
+    entry = load_methods()["hyper-maddpg-clipped"]
+    scheme = Hypernet(SIZES, N, **entry.scheme_options)
+    found = []
+    for factor in (1.0, 1e3):
+        values = {name: value.requires_grad_() for name, value in drawn(scheme).items()}
+        scale = torch.tensor([1.0, factor, 1.0]).view(1, N, 1, 1)
+        loss = ((mlp(scheme.weights(values), observations()) - 1) * scale).square().sum()
+        gradients = torch.autograd.grad(loss, list(values.values()))
+        found.append(dict(zip(values, gradients, strict=True))["hyper.e"])
+        # The optimiser clips the norm of all together, which would undo it.
+        assert max(float(g.norm()) for g in gradients) < 1e-3 * entry.settings["grad_clip"]
+    calm, wild = found
+    assert torch.equal(calm[:, [0, 2]], wild[:, [0, 2]])
+    assert not torch.equal(calm[:, 1], wild[:, 1])
 
 
 def test_gradients_within_the_limit_are_left_alone_and_layers_are_clipped_apart() -> None:
