@@ -103,11 +103,12 @@ def weights() -> str:
     played = [r for r in read(ROOT / "results" / "specialisation", "final") if r["last"]]
     teams = sorted({int(r["agents"]) for r in played})
     game = [["Method", *(f"N = {N}" for N in teams)]]
-    for method in dict.fromkeys(r["method"] for r in played):
-        scores = {int(r["agents"]): r["last"] for r in played if r["method"] == method}
-        game.append(
-            [f"`{method}`", *(f"{float(scores[N]):.2f}" if N in scores else "–" for N in teams)]
-        )
+    players: dict[str, dict[int, str]] = {}
+    for r in played:
+        variant = f" ({r['experiment'].replace('.', ': ')})" if "." in r["experiment"] else ""
+        players.setdefault(f"`{r['method']}`{variant}", {})[int(r["agents"])] = r["last"]
+    for name, scores in players.items():
+        game.append([name, *(f"{float(scores[N]):.2f}" if N in scores else "–" for N in teams)])
     chance = [f"{1 - (1 - 1 / N) ** N:.2f}" for N in teams]
     game.append(["*moves drawn uniformly*", *chance])
     return f"{table(rows)}\n{told}\n{table(game)}"

@@ -130,6 +130,9 @@ def least_total(distance: Tensor) -> Tensor:
 def bottleneck(distance: Tensor) -> Tensor:
     """Return the assignment whose longest distance is least, ties by least total distance.
 
+    Beyond ENUMERATED agents nearly so: of eight or twelve at random places, in one case of twenty
+    to forty it is another, whose longest distance is at most some hundredths longer.
+
     Args:
         distance: [..., N, N] from agent i to target j.
 
@@ -143,7 +146,7 @@ def bottleneck(distance: Tensor) -> Tensor:
         cost = used.amax(-1) + 1e-4 * used.mean(-1)
         return permutations[cost.argmin(-1)]
     flat = distance.reshape(-1, agents, agents).double().cpu().numpy()
-    # A high power makes the total behave as the maximum: exact enough for a reference controller.
+    # A high power makes the total behave as the maximum.
     scale = flat.max(axis=(1, 2), keepdims=True)
     powers = (flat / scale) ** 16
     targets = [linear_sum_assignment(power)[1].tolist() for power in powers]

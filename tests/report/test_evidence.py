@@ -14,8 +14,9 @@ from test_paper import query
 
 from bench import records
 from bench.report import distance, draw_evidence, sensitivity
-from bench.report.aggregate import rows
+from bench.report.aggregate import Reference, rows
 from bench.report.load import load
+from bench.stats import Estimate
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +78,23 @@ def test_a_change_counts_if_its_difference_is_apart_from_zero(table, shift, kept
         spread = default.reference.oracle - default.reference.random
         assert change.effect.point == pytest.approx(shift / spread, abs=1e-9 if kept == 5 else 9)
     assert sensitivity.Change(default, None, None, None, default).verdict is None
+
+
+def test_of_two_that_do_no_better_than_random_actions_neither_is_the_lower(table):
+    """Their worlds' random actions score differently, so that on their scales two zeros differ."""
+    default = pick(table, "figure4")
+    still = [dataclasses.replace(outcome, score=0.0) for outcome in default.cell.outcomes]
+    cell = dataclasses.replace(default.cell, outcomes=tuple(still))
+    zero, lucky = (
+        dataclasses.replace(
+            default, cell=cell, score=Estimate(0, 0, 0), reference=Reference(random, 20)
+        )
+        for random in (0.0, 0.01)
+    )
+    change = sensitivity.Change(lucky, "radius", 0.15, 0.1, zero)
+    assert change.effect.hi < 0
+    assert change.verdict == "open"
+    assert change.exact_p == 1
 
 
 def test_sensitivity_marks_what_is_missing(why, tmp_path):

@@ -48,6 +48,8 @@ def test_final_scores_are_those_of_the_records(small, final):
         assert int(row["runs"]) == int(row["expected"]) == len(found)
         assert float(row["iqm"]) == pytest.approx(plain_iqm(scores), rel=1e-5)
         assert float(row["mean"]) == pytest.approx(statistics.fmean(scores), rel=1e-5)
+        last = [statistics.fmean(r["final"]["raw"]["successful_steps"]) for r in found]
+        assert float(row["last"]) == pytest.approx(plain_iqm(last), rel=1e-5)
         success = statistics.fmean(
             statistics.fmean(x > 0 for x in r["absolute"]["raw"]["successful_steps"]) for r in found
         )

@@ -36,6 +36,7 @@ def test_teamwork_is_that_of_the_records(why, table):
     for name in ("switches", "switches_frozen"):
         expected = plain_iqm([sum(block[name]) for block in blocks])
         assert row[name] == pytest.approx(expected)
+    assert row["all_replaceable"] == 0
     assert row["lazy"] == 1  # one of the three is replaceable nearly always
     assert row["moment"] == 5  # all switch in the fifth step
     assert row["switches_lo"] is not None
@@ -50,6 +51,16 @@ def test_runs_without_a_measurement_are_counted(table):
     assert (entry["runs"], entry["expected"]) == (4, 5)
     assert entry["switches_lo"] is None
     assert teams.teamwork([with_outcomes(row, [dataclasses.replace(first, teamwork=None)])]) == []
+
+
+def test_a_team_all_of_whose_agents_are_replaceable_is_told_and_has_no_lazy_agent(table):
+    row = pick(table, "figure4")
+    (first, *others) = row.cell.outcomes
+    nobody = first.teamwork.model_copy(update={"replaceable": [0.9, 0.5]})
+    changed = with_outcomes(row, [dataclasses.replace(first, teamwork=nobody), *others])
+    ((before,), (after,)) = (teams.teamwork([each]) for each in (row, changed))
+    assert after["all_replaceable"] == before["all_replaceable"] + 1
+    assert teams.lazy_agents(nobody.replaceable, 0.5) == 0
 
 
 def test_a_team_that_never_switches_has_no_moment(table):
