@@ -53,9 +53,10 @@ def test_who_shares_a_policy_without_ids_cannot_specialise_and_generated_weights
     results = load(ROOT / "config" / "specialisation.yaml", ROOT / "results")
     assert results.complete
     scores: dict[tuple[int, str], list[float]] = {}
-    for outcome in results.outcomes.values():
-        cell = outcome.config.agents, outcome.config.method
-        scores.setdefault(cell, []).append(outcome.last)
+    for key, outcome in results.outcomes.items():
+        if key.startswith("schemes/"):
+            cell = outcome.config.agents, outcome.config.method
+            scores.setdefault(cell, []).append(outcome.last)
     assert {len(found) for found in scores.values()} == {10}
     for (agents, method), found in scores.items():
         game = Specialisation(agents, individual, GameOptions())
