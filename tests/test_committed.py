@@ -47,7 +47,7 @@ def test_maddpg_reaches_the_published_return_on_simple_spread() -> None:
     assert sum(returns) / len(returns) >= -36
 
 
-def test_who_shares_a_policy_without_ids_cannot_specialise_and_generated_weights_do() -> None:
+def test_who_shares_a_policy_without_ids_cannot_specialise_and_the_hypernetwork_does() -> None:
     """Ten seeds of each: one deterministic policy for all earns its bound and no more, and every
     run of a hypernetwork ends above what agents earn that draw their moves uniformly."""
     results = load(ROOT / "config" / "specialisation.yaml", ROOT / "results")

@@ -37,9 +37,13 @@ def learned(row: Row) -> int | None:
 
 
 def share_learned(row: Row) -> Estimate | None:
-    """Share of the runs that :func:`learned`, with its exact interval."""
+    """Share of the runs that :func:`learned`, with its exact interval; of diverged ones none did."""
     count = learned(row)
-    return None if count is None else stats.share(count, len(row.cell.outcomes))
+    return None if count is None else stats.share(count, _ended(row))
+
+
+def _ended(row: Row) -> int:
+    return len(row.cell.outcomes) + row.cell.count("diverged")
 
 
 def exact_p(row: Row, than: Row) -> float | None:
@@ -47,7 +51,7 @@ def exact_p(row: Row, than: Row) -> float | None:
     ours, theirs = learned(row), learned(than)
     if ours is None or theirs is None:
         return None
-    return stats.exact_p(ours, len(row.cell.outcomes), theirs, len(than.cell.outcomes))
+    return stats.exact_p(ours, _ended(row), theirs, _ended(than))
 
 
 def judge(letter: str, row: Row) -> Curve:

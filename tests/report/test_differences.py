@@ -62,6 +62,12 @@ def test_the_runs_that_learned_are_compared_by_their_counts(table) -> None:
         assert [entry["learned"], entry["than_learned"]] == [count for count, _ in counts]
         assert entry["learned_p"] == stats.exact_p(*counts[0], *counts[1])
     assert {entry["learned_p"] for entry in differences(table)} > {1.0}
+    diverged = (Problem("a run", "diverged", "NaN"),)
+    cell = dataclasses.replace(pair.than.cell, problems=diverged)
+    with_one = dataclasses.replace(pair.than, cell=cell)
+    found = outcomes.learned(pair.row), 6, outcomes.learned(with_one), 7
+    assert outcomes.exact_p(pair.row, with_one) == stats.exact_p(*found), "it did not learn"
+    assert outcomes.share_learned(with_one) == stats.share(found[2], 7)
     lost = dataclasses.replace(pair.than, reference=Reference(0.0, None))
     assert outcomes.exact_p(pair.row, lost) is None
 
