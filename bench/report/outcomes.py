@@ -37,7 +37,7 @@ def learned(row: Row) -> int | None:
 
 
 def share_learned(row: Row) -> Estimate | None:
-    """Share of the runs that :func:`learned`, with its exact interval; of diverged ones none did."""
+    """Share of the runs that :func:`learned`, with its exact interval; no diverged one did."""
     count = learned(row)
     return None if count is None else stats.share(count, _ended(row))
 
