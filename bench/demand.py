@@ -18,6 +18,8 @@ LIBRARIES_MB = 500
 """Python with torch and all that a run imports, with some to spare."""
 START_MINUTES = 15
 """Start-up on a slow file system, evaluations, and updates of methods wider than their setting."""
+WIDENED = 8
+"""Times the work, at the rate of small products, of a network as large as a hypernetwork."""
 FLOPS = 20e9
 """Floating-point operations a second of a slow core on small products."""
 
@@ -55,6 +57,8 @@ def _seconds(config: RunConfig) -> float:
     # cost, backwards.
     steps = _horizon(config) * config.episodes
     update = 2 * 3 * 3 * config.batch * config.agents * _products(config)
+    if method_entry(config.method).scheme == "baselines.sharing.widened:Widened":
+        update *= WIDENED
     return (steps / config.steps_per_update) * update / FLOPS + steps * config.agents / 20_000
 
 

@@ -93,7 +93,7 @@ def test_a_record_of_the_first_schema_is_read_as_one_of_the_current(
     del values["provenance"]["checksum"]
     path.write_text(json.dumps(values))
     assert records.read(path) == record
-    old = min((ROOT / "results" / "specialisation" / "runs").rglob("*.json"))
+    old = min((ROOT / "results" / "specialisation" / "runs" / "schemes").rglob("*.json"))
     assert json.loads(old.read_text())["schema_version"] == 1
     assert records.read(old).schema_version == records.SCHEMA
 
