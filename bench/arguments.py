@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import difflib
-import importlib.metadata
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
 
 from bench.config import RunConfig
-from bench.errors import RequestError
+from bench.errors import RequestError, meant
 from bench.tasks.options import CoopNavOptions
 
 RESULTS = Path("results")
@@ -25,16 +22,12 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options, allow_abbrev=False)
 
-    def parse_known_args(  # type: ignore[override]  # the library's overloads say no more
-        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
-    ) -> tuple[argparse.Namespace, list[str]]:
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Refuse what is unknown where it was given: the command's own flags are what is right."""
         options, unknown = super().parse_known_args(args, namespace)
         if unknown:
-            flag = unknown[0].partition("=")[0]
-            close = difflib.get_close_matches(flag, self._option_string_actions, n=1)
-            hint = f"; did you mean {close[0]}?" if close else ""
-            self.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+            hint = meant(unknown[0].partition("=")[0], self._option_string_actions)
+            self.error(f"unrecognized arguments: {' '.join(unknown)}; {hint}".rstrip("; "))
         return options, unknown
 
     def error(self, message: str) -> NoReturn:
@@ -42,11 +35,21 @@ class Parser(argparse.ArgumentParser):
         raise RequestError(f"{message} (see '{self.prog} --help')")
 
 
+class Version(argparse.Action):
+    """Print the version, which only who asks for it waits for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        """Say it and leave."""
+        import importlib.metadata
+
+        print(f"hypercoop {importlib.metadata.version('hypercoop')}")
+        parser.exit()
+
+
 def parser() -> Parser:
     """Return the parser of every command; `command` names the one that was given."""
     top = Parser(prog="hypercoop", description="Train teams, and report from their records.")
-    installed = importlib.metadata.version("hypercoop")
-    top.add_argument("--version", action="version", version=f"hypercoop {installed}")
+    top.add_argument("--version", action=Version, nargs=0, help="print the version")
     commands = top.add_subparsers(dest="command", required=True, parser_class=Parser)
 
     train = commands.add_parser("train", help="train one run or fleet, to record(s)")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class RequestError(Exception):
     """The request was wrong (unknown key, impossible grid, bad value): exit status 2."""
@@ -17,11 +19,15 @@ class WorldError(Exception):
 
 def nearest(name: str, known: list[str]) -> str:
     """Say what would have been right: the closest known name first, then all of them."""
+    return f"{meant(name, known)}known: {', '.join(sorted(known))}"
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """Ask for the closest known name, with a space behind; nothing if none is close."""
     import difflib
 
     close = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean '{close[0]}'? " if close else ""
-    return f"{hint}known: {', '.join(sorted(known))}"
+    return f"did you mean '{close[0]}'? " if close else ""
 
 
 def is_out_of_memory(error: BaseException) -> bool:

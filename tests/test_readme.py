@@ -13,6 +13,8 @@ import pytest
 from bench.methods import load_methods
 from bench.report.curves import FIGURE4
 from bench.report.recipe import NAME
+from bench.tasks.games import Specialisation, individual
+from bench.tasks.options import GameOptions
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -109,8 +111,10 @@ def weights() -> str:
         players.setdefault(f"`{r['method']}`{variant}", {})[int(r["agents"])] = r["last"]
     for name, scores in players.items():
         game.append([name, *(f"{float(scores[N]):.2f}" if N in scores else "–" for N in teams)])
-    chance = [f"{1 - (1 - 1 / N) ** N:.2f}" for N in teams]
-    game.append(["*moves drawn uniformly*", *chance])
+    bounds = (
+        Specialisation(N, individual, GameOptions()).sharing_bound(stochastic=True) for N in teams
+    )
+    game.append(["*moves drawn uniformly*", *(f"{bound:.2f}" for bound in bounds)])
     return f"{table(rows)}\n{told}\n{table(game)}"
 
 

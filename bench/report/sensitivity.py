@@ -122,8 +122,6 @@ def sensitivity(table: list[Row]) -> Table:
             "random": change.row.reference.random,
             "verdict": change.verdict,
             "learned": learned(change.row),
-            "default_learned": learned(change.baseline),
-            "default_runs": len(change.baseline.cell.outcomes),
             "learned_p": change.exact_p,
         }
         for agents, listed in changes(table).items()

@@ -309,7 +309,7 @@ def test_an_unknown_flag_is_told_its_nearest_and_where_to_look(
 ) -> None:
     assert main(["train", "--epsiodes", "100"]) == 2
     said = capsys.readouterr().err
-    assert "--epsiodes 100; did you mean --episodes? (see 'hypercoop train --help')" in said
+    assert "--epsiodes 100; did you mean '--episodes'? (see 'hypercoop train --help')" in said
     assert main(["--quiet", "tasks"]) == 2
     assert "(see 'hypercoop --help')" in capsys.readouterr().err
 
