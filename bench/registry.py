@@ -38,6 +38,8 @@ class TaskEntry:
         discrete: whether it is played by discrete moves alone.
         features: whether it has features of its agents' roles, for methods conditioned on them.
         goals: whether it has goals that hindsight can change.
+        chance: whether its episodes differ, by their starts say.  Where they do not, the best of a
+            run's policies cannot be assessed afresh: its score would be what it was chosen for.
     """
 
     path: str
@@ -46,6 +48,7 @@ class TaskEntry:
     discrete: bool = False
     features: bool = False
     goals: bool = False
+    chance: bool = True
 
 
 _NAVIGATION = {
@@ -72,19 +75,32 @@ TASKS: Mapping[str, TaskEntry] = {
         goals=True,
     ),
     "specialisation": TaskEntry(
-        "bench.tasks.games:Specialisation", _GAME, "bench.tasks.options:GameOptions", discrete=True
+        "bench.tasks.games:Specialisation",
+        _GAME,
+        "bench.tasks.options:GameOptions",
+        discrete=True,
+        chance=False,
     ),
     "synchronisation": TaskEntry(
-        "bench.tasks.games:Synchronisation", _GAME, "bench.tasks.options:GameOptions", discrete=True
+        "bench.tasks.games:Synchronisation",
+        _GAME,
+        "bench.tasks.options:GameOptions",
+        discrete=True,
+        chance=False,
     ),
     "climbing": TaskEntry(
         "bench.tasks.one_shot:Climbing",
         _MATRIX,
         "bench.tasks.options:ClimbingOptions",
         discrete=True,
+        chance=False,
     ),
     "penalty": TaskEntry(
-        "bench.tasks.one_shot:Penalty", _MATRIX, "bench.tasks.options:PenaltyOptions", discrete=True
+        "bench.tasks.one_shot:Penalty",
+        _MATRIX,
+        "bench.tasks.options:PenaltyOptions",
+        discrete=True,
+        chance=False,
     ),
     "pettingzoo": TaskEntry(
         "bench.tasks.pettingzoo:PettingZooTask",

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.grid import load_grid
+from bench.places import Places
 from bench.records import read
 from bench.report import crate, figures, leaderboard, paper, tables
 from bench.report.load import load
@@ -47,6 +48,21 @@ def test_maddpg_reaches_the_published_return_on_simple_spread() -> None:
     assert sum(returns) / len(returns) >= -36
 
 
+def test_the_score_in_a_game_without_chance_is_the_last_policys() -> None:
+    """The best one's, on episodes that are all alike, is what it was chosen for."""
+    results = load(ROOT / "config" / "specialisation.yaml", ROOT / "results")
+    better = 0
+    for key, outcome in results.outcomes.items():
+        record = read(Places(ROOT / "results" / "specialisation").record(key))
+        assert record.final is not None
+        assert record.absolute is not None
+        rewards = record.absolute.raw["mean_reward"]
+        assert {*rewards} == {rewards[0]}
+        assert outcome.score == outcome.last == pytest.approx(record.final.raw["mean_reward"][0])
+        better += rewards[0] > outcome.score
+    assert better > 0
+
+
 def test_who_shares_a_policy_without_ids_cannot_specialise_and_the_hypernetwork_does() -> None:
     """Ten seeds of each: one deterministic policy for all earns its bound and no more, and every
     run of a hypernetwork ends above what agents earn that draw their moves uniformly."""
@@ -56,7 +72,7 @@ def test_who_shares_a_policy_without_ids_cannot_specialise_and_the_hypernetwork_
     for key, outcome in results.outcomes.items():
         if key.startswith("schemes/"):
             cell = outcome.config.agents, outcome.config.method
-            scores.setdefault(cell, []).append(outcome.last)
+            scores.setdefault(cell, []).append(outcome.score)
     assert {len(found) for found in scores.values()} == {10}
     for (agents, method), found in scores.items():
         game = Specialisation(agents, individual, GameOptions())

@@ -102,13 +102,13 @@ def weights() -> str:
         "not corrected for their number.\n"
     )
     told += "".join(f"The lower: `{r['method']}`, {number(r['iqm'])}{bracket(r)}.\n" for r in lower)
-    played = [r for r in read(ROOT / "results" / "specialisation", "final") if r["last"]]
+    played = [r for r in read(ROOT / "results" / "specialisation", "final") if r["iqm"]]
     teams = sorted({int(r["agents"]) for r in played})
     game = [["Method", *(f"N = {N}" for N in teams)]]
     players: dict[str, dict[int, str]] = {}
     for r in played:
         variant = f" ({r['experiment'].replace('.', ': ')})" if "." in r["experiment"] else ""
-        players.setdefault(f"`{r['method']}`{variant}", {})[int(r["agents"])] = r["last"]
+        players.setdefault(f"`{r['method']}`{variant}", {})[int(r["agents"])] = r["iqm"]
     for name, scores in players.items():
         game.append([name, *(f"{float(scores[N]):.2f}" if N in scores else "–" for N in teams)])
     bounds = (

@@ -30,8 +30,7 @@ def ablation(found: list[Change]) -> Figure:
             ax.axvline(estimate.point, color=style.GREY, linewidth=0.8, linestyle="--")
     style.oracle_line(score, found[0].row.reference.oracle, across=False)
     outcomes = [outcome for change in found for outcome in change.row.cell.outcomes]
-    metric = style.metric_label(outcomes[0].metric) if outcomes else "score"
-    score.set_title(f"{metric}, best policy", size=8)
+    score.set_title(style.score_label(outcomes), size=8)
     drop.set_title(f"largest drop in the first {EARLY:.0%} of training", size=8)
     score.set_yticks(places, [change.row.cell.config.method for change in found], size=7)
     for place, change, before in zip(places[1:], found[1:], found, strict=False):

@@ -58,9 +58,8 @@ def final_scores(table: list[Row]) -> Figure:
     limits = style.score_range(outcomes)
     if limits:
         axes[0, 0].set_xlim(limits)
-    label = style.metric_label(outcomes[0].metric) if outcomes else "score"
     figure.supxlabel(
-        f"{label}, best policy (dots: runs; diamond: IQM; bar: 95% bootstrap interval, "
+        f"{style.score_label(outcomes)} (dots: runs; diamond: IQM; bar: 95% bootstrap interval, "
         f"from {stats.MIN_SEEDS} seeds)",
         fontsize=8,
     )

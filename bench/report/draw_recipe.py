@@ -153,9 +153,7 @@ def ingredients(found: Lines, compared: list[Comparison]) -> Figure:
     score.set_xlim(-0.03 * right, 1.3 * right)  # the numbers of runs stand at the right
     score.set_yticks(list(labels), list(labels.values()), size=7)
     score.set_ylim(bottom + 1.4, -0.7)  # with room for the oracle's label
-    outcomes = [] if own is None else own.cell.outcomes
-    metric = style.metric_label(outcomes[0].metric) if outcomes else "score"
-    score.set_title(f"{metric}, best policy", size=8)
+    score.set_title(style.score_label([] if own is None else own.cell.outcomes), size=8)
     beats.set_title("probability: with it beats without", size=8)
     figure.supxlabel(
         f"dots: runs; diamond: IQM; bar: 95% bootstrap interval, from {stats.MIN_SEEDS} seeds; "

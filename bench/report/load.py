@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import records
+from bench import records, registry
 from bench.config import RunConfig
 from bench.errors import WorldError
 from bench.grid import Grid, Run, expand, load_grid
@@ -54,9 +54,12 @@ class Outcome:
     horizon: int
     """Steps T in an episode."""
     score: float
-    """Mean of the metric over the absolute evaluation's episodes: of the best policy."""
+    """Mean of the metric over the absolute evaluation's episodes, of the `assessed` policy."""
+    assessed: Literal["best", "last"]
+    """Which policy that is: the best evaluated one, or in a task without chance the last, since
+    there the best one's mean would be the very number that it was chosen for."""
     last: float
-    """The same of the last policy, which is also the one whose teamwork is measured."""
+    """The same always of the last policy, which is also the one whose teamwork is measured."""
     any_success: float | None
     """Share of those episodes with any successful step; none if the task has no such metric."""
     returns: float | None
@@ -157,15 +160,18 @@ def _read(path: Path, key: str, run: Run) -> Outcome | Problem:
 
 
 def _outcome(record: records.Record, absolute: records.Assessment) -> Outcome:
-    any_success = absolute.raw.get("any_success")
-    returns = absolute.raw.get("return")
+    last = record.final or absolute
+    chance = registry.task_entry(record.config.task).chance
+    chosen = absolute if chance else last
+    any_success, returns = chosen.raw.get("any_success"), chosen.raw.get("return")
     cpu = record.provenance.get("cpu_seconds")
     return Outcome(
         config=record.config,
         metric=record.score,
         horizon=record.horizon,
-        score=float(np.mean(absolute.raw[record.score])),
-        last=float(np.mean((record.final or absolute).raw[record.score])),
+        score=float(np.mean(chosen.raw[record.score])),
+        assessed="best" if chance else "last",
+        last=float(np.mean(last.raw[record.score])),
         any_success=None if any_success is None else float(np.mean(any_success)),
         returns=None if returns is None else float(np.mean(returns)),
         episode=np.array(record.evaluation.episode),

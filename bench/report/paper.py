@@ -89,11 +89,19 @@ def location(out_dir: Path) -> tuple[str, str]:
 
 
 def inputs(out_dir: Path, sections: Sequence[Section]) -> dict[str, str]:
-    """Return what the source reads in `sys.inputs`: the folders of the grid and of the sections."""
+    """Return what the source reads in `sys.inputs`.
+
+    The folders of the grid and of the sections, and by line the tables that there are in them.
+    """
     root, data = location(out_dir)
     found = {"data": data}
     for name, file in SECTIONS.items():
         folder = BESIDE / name
         there = name in sections and (folder / file).exists() and folder.is_relative_to(root)
         found[name] = f"/{folder.relative_to(root).as_posix()}" if there else ""
-    return found
+    tables = (
+        f"{folder}/tables/{path.name}"
+        for folder in filter(None, [*found.values()])
+        for path in sorted(Path(root, folder[1:], "tables").glob("*.csv"))
+    )
+    return {**found, "tables": "\n".join(tables)}

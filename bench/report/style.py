@@ -49,6 +49,13 @@ def metric_label(metric: str) -> str:
     return f"{metric.replace('_', ' ')} per episode"
 
 
+def score_label(outcomes: Sequence[Outcome]) -> str:
+    """Name the score on an axis, and the policy whose it is."""
+    if not outcomes:
+        return "score"
+    return f"{metric_label(outcomes[0].metric)}, {outcomes[0].assessed} policy"
+
+
 def oracle_line(ax: Axes, oracle: float | None, *, across: bool = True) -> None:
     """Draw the oracle's score, labelled, across the panel; or upright, if scores run along x."""
     if oracle is None:

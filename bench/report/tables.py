@@ -23,7 +23,7 @@ from bench.report.tuning import tuning
 
 
 def build(results: Results, out_dir: Path) -> list[Path]:
-    """Write every table below ``out_dir/tables``.
+    """Write every table below ``out_dir/tables`` that has something to say of the grid.
 
     Returns:
         The paths written.
@@ -69,8 +69,12 @@ def build(results: Results, out_dir: Path) -> list[Path]:
     }
     paths = []
     for name, text in files.items():
-        paths.append(out_dir / "tables" / name)
-        write_atomic(paths[-1], text.encode())
+        path = out_dir / "tables" / name
+        if text:
+            write_atomic(path, text.encode())
+            paths.append(path)
+        else:
+            path.unlink(missing_ok=True)  # of the grid as it was
     return paths
 
 
