@@ -25,9 +25,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from bench import registry
 from bench.checkpoint_files import files, remove
-from bench.config import RunConfig, behaviour
+from bench.config import RunConfig, behaviour, outside_digest
 from bench.errors import WorldError
 from bench.files import sync_folder
 from bench.provenance import code_digest
@@ -59,12 +58,8 @@ class Checkpoint:
     ) -> None:
         self._interval, self._keys = interval, keys
         self._path, self._before, self._temporary = files(path)
-        behaviours = [behaviour(c) for c in configs]
-        parts = {part.partition("@")[0] for named in behaviours for part in named.values()}
-        parts |= {environment for c in configs if (environment := c.task.partition(":")[2])}
-        outside = registry.outside(parts)
-        runs = [[c.digest, named] for c, named in zip(configs, behaviours, strict=True)]
-        identity = [FORMAT, runs, code_digest(), outside, torch.__version__]
+        runs = [[c.digest, behaviour(c)] for c in configs]
+        identity = [FORMAT, runs, code_digest(), outside_digest(configs), torch.__version__]
         self._identity = json.dumps(identity, sort_keys=True)
         self._started = self._last = time.monotonic()
         self._spent = self._cost = 0.0

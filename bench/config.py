@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, model_validator
@@ -281,3 +281,10 @@ def behaviour(config: RunConfig) -> dict[str, str]:
         + (f" {json.dumps(options, sort_keys=True)}" if options else "")
         for part, (path, options) in parts.items()
     }
+
+
+def outside_digest(configs: Sequence[RunConfig]) -> str:
+    """Hash the sources from outside that decide the numbers of runs: 16 hex digits, or ''."""
+    paths = {part.partition("@")[0] for c in configs for part in behaviour(c).values()}
+    paths |= {environment for c in configs if (environment := c.task.partition(":")[2])}
+    return registry.outside(paths)

@@ -62,7 +62,7 @@ def outcomes(
         best = assess(fleet)
     transfer = {agents: assess(fleet.resized(agents)) for agents in config.transfer_agents}
     cost = fleet.cost()
-    facts = provenance(fleet.device, len(fleet.configs), watch, hosts)
+    facts = provenance(fleet.device, fleet.configs, watch, hosts)
     found = []
     for replica, own in enumerate(fleet.configs):
         reason, best_at = history.failed[replica], history.best_episode[replica]

@@ -16,6 +16,8 @@ from typing import Any
 
 import torch
 
+from bench.config import RunConfig, outside_digest
+
 PACKAGES = ("torch", "numpy", "scipy", "safetensors", "pettingzoo", "mpe2")
 NOT_TRAINING = {
     *("report", "speed", "faults", "costs", "conformance", "commands"),
@@ -95,7 +97,10 @@ def host(device: torch.device) -> dict[str, str]:
 
 
 def provenance(
-    device: torch.device, replicas: int, watch: Stopwatch, hosts: Sequence[Mapping[str, str]]
+    device: torch.device,
+    configs: Sequence[RunConfig],
+    watch: Stopwatch,
+    hosts: Sequence[Mapping[str, str]],
 ) -> dict[str, Any]:
     """Return host facts: versions, commit, device, and seconds and memory per replica.
 
@@ -107,13 +112,14 @@ def provenance(
         "commit": commit,
         "dirty": dirty,
         "code_digest": code_digest(),
+        "outside_digest": outside_digest(configs),
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
         "python": platform.python_version(),
         "platform": platform.platform(),
         **{what: THEN.join(dict.fromkeys(each[what] for each in hosts)) for what in hosts[0]},
         "threads": torch.get_num_threads(),
-        "replicas": replicas,
-        **{name: round(value / replicas, 2) for name, value in watch.read().items()},
+        "replicas": len(configs),
+        **{name: round(value / len(configs), 2) for name, value in watch.read().items()},
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // RSS_PER_MB,
         "peak_device_memory_mb": peak // 2**20,
     }

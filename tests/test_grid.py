@@ -16,7 +16,7 @@ from counting import calls, cpu_seconds
 from small import grid, write
 
 from bench import registry
-from bench.config import RunConfig, behaviour, resolve
+from bench.config import RunConfig, behaviour, outside_digest, resolve
 from bench.errors import RequestError
 from bench.grid import Experiment, Grid, expand, load_grid
 from bench.methods import MethodEntry, load_methods
@@ -151,6 +151,33 @@ def test_an_option_may_have_a_higher_version_than_its_module(
         assert registry.version("versioned:Scheme", json.loads(options)) == expected
 
 
+def test_sources_from_outside_are_hashed_a_package_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    sparse = "VERSION = 1\ndef paid(task, before, after): ...\n"
+    for folder in ("their_rewards", "their_package"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "sparse.py").write_text(sparse)
+        (tmp_path / folder / "other.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path / "their_rewards")
+    (tmp_path / "their_package/__init__.py").write_text("")
+    for reward, folder, whole in (
+        ("sparse:paid", "their_rewards", False),
+        ("their_package.sparse:paid", "their_package", True),
+    ):
+        config = resolve({"method": "iql", "reward": reward})
+        digests = [outside_digest([config])]
+        for file in ("other.py", "sparse.py"):
+            path = tmp_path / folder / file
+            path.write_text(path.read_text() + "# changed\n")
+            digests.append(outside_digest([config]))
+        assert digests[0]
+        assert (digests[1] != digests[0]) is whole
+        assert digests[2] not in digests[:2]
+    assert outside_digest([resolve({"method": "iql"})]) == ""
+
+
 def test_a_method_from_outside_needs_no_change_here(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,6 +193,7 @@ def test_a_method_from_outside_needs_no_change_here(
     monkeypatch.syspath_prepend(tmp_path)
     config = resolve({"method": "theirs.mine:METHOD"})
     assert behaviour(config)["scheme"] == "baselines.sharing.shared:Shared@1"
+    assert outside_digest([config]) == "", "only its entry is from outside"
     (package / "mine.py").write_text(
         (package / "mine.py")
         .read_text()

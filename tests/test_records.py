@@ -41,6 +41,7 @@ def test_what_is_in_it(record: Record) -> None:
         "commit",
         "dirty",
         "code_digest",
+        "outside_digest",
         "packages",
         "cpu",
         "cpu_seconds",
