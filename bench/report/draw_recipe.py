@@ -118,6 +118,9 @@ def _line(
         lo, hi = scores[at].lo, scores[at].hi
         if lo is not None and hi is not None:
             ax.plot([at, at], [lo, hi], color=colour, lw=1.8, alpha=0.8)
+        else:
+            words = f"{len(runs)} run{'s' if len(runs) > 1 else ''}"
+            ax.annotate(words, (at, scores[at].point), (5, 3), textcoords="offset points", size=6)
 
 
 def ingredients(found: Lines, compared: list[Comparison]) -> Figure:
