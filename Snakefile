@@ -11,6 +11,7 @@ from bench.demand import memory_mb, minutes
 from bench.errors import RequestError
 from bench.grid import expand, fleets, load_grid, untuned
 from bench.report import code_digest
+from bench.report.curves import CURVES
 
 min_version("9.19")
 
@@ -41,10 +42,14 @@ for name, methods in untuned(GRID).items() if workflow.is_main_process else ():
         file=sys.stderr,
     )
 RESULTS = f"results/{GRID.name}"
+try:
+    PARTIAL = {"true": True, "false": False}[str(config.get("partial", False)).lower()]
+except KeyError:
+    raise WorkflowError(f"partial={config['partial']}: choose true or false") from None
 
 
 # Without the rules that make them records are sources: whatever they are, none is made again.
-if not config.get("partial"):
+if not PARTIAL:
 
     include: "rules/train.smk"
 

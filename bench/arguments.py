@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 import yaml
 
+from bench.checkpoint_files import MIN_INTERVAL
 from bench.config import RunConfig
 from bench.errors import RequestError, meant
 from bench.tasks.options import CoopNavOptions
@@ -73,8 +74,8 @@ def parser() -> Parser:
     how.add_argument(
         "--checkpoint-seconds",
         type=float,
-        default=10.0,
-        help="least seconds between checkpoints (default: 10)",
+        default=MIN_INTERVAL,
+        help=f"least seconds between checkpoints (default: {MIN_INTERVAL:g})",
     )
     how.add_argument("--wandb", action="store_true", help="mirror to wandb (offline by default)")
     how.add_argument("--json", action="store_true", help="print a JSON summary")
@@ -196,7 +197,11 @@ def _add_task_option(command: argparse._ActionsContainer, text: str) -> None:
 
 
 def read_task_options(options: argparse.Namespace) -> dict[str, Any]:
-    """Read --task-option KEY=VALUE, given any number of times."""
+    """Read --task-option KEY=VALUE, given any number of times.
+
+    Raises:
+        RequestError: if one is not of this form.
+    """
     read = {}
     for pair in options.task_option:
         name, equals, value = pair.partition("=")

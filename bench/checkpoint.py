@@ -25,7 +25,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from bench.checkpoint_files import files, remove
+from bench.checkpoint_files import MIN_INTERVAL, files, remove
 from bench.config import RunConfig, behaviour, outside_digest
 from bench.errors import WorldError
 from bench.files import sync_folder
@@ -35,8 +35,6 @@ FORMAT = "2"
 """Version of the file's layout.  2: with a checksum, and the code it was made by."""
 SHARE = 0.03
 """Largest share of a run's time that checkpoints may take."""
-MIN_INTERVAL = 10.0
-"""Least seconds between two checkpoints."""
 
 
 class Checkpoint:

@@ -8,6 +8,10 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+ENDING = ".safetensors"
+MIN_INTERVAL = 10.0
+"""Least seconds between two checkpoints."""
+
 
 def files(path: Path) -> tuple[Path, Path, Path]:
     """Return where the newest lies, the one before, and one that is being written.
@@ -15,6 +19,16 @@ def files(path: Path) -> tuple[Path, Path, Path]:
     Each under one name, so that what a killed write left is written over; the run's lock is held.
     """
     return path, path.with_name(f"{path.name}.before"), path.with_name(f"{path.name}.next")
+
+
+def below(folder: Path, name: str = "**/*") -> list[Path]:
+    """List checkpoints in a folder by a pattern of their names, without the ending.
+
+    Those too of which there is but the one before, or one that was being written.
+    """
+    found = sorted(folder.glob(f"{name}{ENDING}*"))
+    named = (path.with_name(path.name.partition(ENDING)[0] + ENDING) for path in found)
+    return list(dict.fromkeys(named))
 
 
 def remove(path: Path) -> None:

@@ -84,7 +84,7 @@ def examine(results: Path, grid: Path) -> list[Finding]:
 def _begun(results: Path, expected: Mapping[str, Run]) -> dict[str, str]:
     """Say how far the checkpoints of runs are, by key."""
     found = {}
-    for path in sorted((results / "checkpoints").rglob("*.safetensors")):
+    for path in checkpoint_files.below(results / "checkpoints"):
         told = checkpoint_files.metadata(path)
         for key in told.get("keys", []):
             if key in expected:

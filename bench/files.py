@@ -58,7 +58,11 @@ def write_atomic(path: Path, content: bytes, place: Place = _place) -> None:
 
 
 def place_once(name: str, path: Path) -> None:
-    """Put a file where there is none yet: a link fails where a rename would replace."""
+    """Put a file where there is none yet: a link fails where a rename would replace.
+
+    Raises:
+        FileExistsError: if there is one.
+    """
     try:
         os.link(name, path)
     except FileExistsError:

@@ -157,7 +157,11 @@ class Team:
 
 
 class Fleet(Team):
-    """A team that learns: with its replay, its samplers and its curriculum."""
+    """A team that learns: with its replay, its samplers and its curriculum.
+
+    Raises:
+        RequestError: as for a team; or if the task has no goals, radius or order that they ask for.
+    """
 
     def __init__(self, configs: Sequence[RunConfig], device: torch.device) -> None:
         super().__init__(configs, device)

@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 from bench import registry
 from bench.config import RunConfig, behaviour, resolve
 from bench.errors import RequestError, nearest
-from bench.methods import load_methods, method_entry
+from bench.methods import method_entry, methods_with
 from bench.validation import Fraction, Name, Positive, Strict, read_yaml, validate
 
 AXES = ("method", "reward", "sampler", "agents", "seed", "variant")
@@ -203,6 +203,8 @@ def expand(grid: Grid) -> dict[str, Run]:
             if run.key in runs:
                 raise RequestError(f"grid {grid.name}: two runs share the key {run.key}")
             runs[run.key] = run
+    if not runs:
+        raise RequestError(f"grid {grid.name}: its exclusions leave no cell")
     return runs
 
 
@@ -278,8 +280,8 @@ def _refuse_actions(config: RunConfig, where: str) -> None:
     """Refuse a method whose actions the task has not, before anything is built."""
     discrete = registry.task_entry(config.task).discrete
     if discrete and method_entry(config.method).actions != "discrete":
-        fitting = [name for name, entry in load_methods().items() if entry.actions == "discrete"]
+        fitting = " or ".join(methods_with("discrete"))
         raise RequestError(
             f"{where}: task '{config.task}' is played by discrete moves and method "
-            f"'{config.method}' acts by continuous ones; choose {' or '.join(fitting)}"
+            f"'{config.method}' acts by continuous ones; choose {fitting}"
         )

@@ -91,6 +91,11 @@ def method_entry(name: str) -> MethodEntry:
     raise RequestError(f"unknown method '{name}'; {nearest(name, list(methods))}")
 
 
+def methods_with(actions: str) -> list[str]:
+    """List the methods of the table whose actions are `continuous` or `discrete`."""
+    return [name for name, entry in load_methods().items() if entry.actions == actions]
+
+
 def check_options(entry: MethodEntry, config: RunConfig, moves: int | None) -> None:
     """Check a method's options, and whether it can serve the world and the run, without torch.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -32,6 +33,7 @@ def outcomes(
     history: History,
     kept: Mapping[str, Tensor],
     watch: Stopwatch,
+    made_by: Mapping[str, Any],
     hosts: Sequence[Mapping[str, str]],
 ) -> list[Outcome]:
     """Assess the last and the best policies, and make each replica's record.
@@ -41,6 +43,7 @@ def outcomes(
         history: its curves.
         kept: the best policies, each tensor [R, ...]; empty for controllers.
         watch: its seconds so far.
+        made_by: the code that trained it; see :func:`bench.provenance.origin`.
         hosts: where it was trained.
     """
     config = fleet.config
@@ -62,7 +65,7 @@ def outcomes(
         best = assess(fleet)
     transfer = {agents: assess(fleet.resized(agents)) for agents in config.transfer_agents}
     cost = fleet.cost()
-    facts = provenance(fleet.device, fleet.configs, watch, hosts)
+    facts = provenance(fleet.device, len(fleet.configs), watch, made_by, hosts)
     found = []
     for replica, own in enumerate(fleet.configs):
         reason, best_at = history.failed[replica], history.best_episode[replica]

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.checkpoint_files import below
 from bench.errors import WorldError
 from bench.grid import Run
 
@@ -55,10 +56,8 @@ class Places:
         """
         alone = [self.checkpoint([key]) for key in keys]
         folders = dict.fromkeys(path.parent for path in alone)
-        found = (path for folder in folders for path in sorted(folder.glob("*-x*.safetensors*")))
-        ending = ".safetensors"
-        names = (path.with_name(path.name.partition(ending)[0] + ending) for path in found)
-        return list(dict.fromkeys((*alone, *names)))
+        led = (path for folder in folders for path in below(folder, "*-x*"))
+        return list(dict.fromkeys((*alone, *led)))
 
 
 def by_cell(told: Iterable[tuple[str, str]]) -> list[tuple[str, str, int]]:

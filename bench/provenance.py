@@ -67,9 +67,9 @@ def _commit() -> tuple[str | None, bool | None]:
 
     def git(*words: str) -> str:
         root = Path(__file__).resolve().parents[1]
-        done = subprocess.run(
-            ["git", "-C", str(root), *words], capture_output=True, text=True, check=True
-        )
+        # Without locks: a status that is killed would leave one in the checkout.
+        command = ["git", "--no-optional-locks", "-C", str(root), *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
         return done.stdout.strip()
 
     try:
@@ -78,16 +78,31 @@ def _commit() -> tuple[str | None, bool | None]:
         return None, None
 
 
-@functools.cache
-def cpu() -> str:
-    """Name the CPU's model and the instructions that torch uses of it: numbers depend on both."""
+def origin(configs: Sequence[RunConfig]) -> dict[str, Any]:
+    """Name the code that runs are made by: to be asked before, as it may change meanwhile."""
+    commit, dirty = _commit()
+    return {
+        "commit": commit,
+        "dirty": dirty,
+        "code_digest": code_digest(),
+        "outside_digest": outside_digest(configs),
+    }
+
+
+def cpu_model() -> str:
+    """Name the model of the CPU."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         lines = []
     models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    name = next(models, platform.processor() or platform.machine())
-    return f"{name}, {torch.backends.cpu.get_cpu_capability()}"
+    return next(models, platform.processor() or platform.machine())
+
+
+@functools.cache
+def cpu() -> str:
+    """Name the CPU's model and the instructions that torch uses of it: numbers depend on both."""
+    return f"{cpu_model()}, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def host(device: torch.device) -> dict[str, str]:
@@ -98,28 +113,25 @@ def host(device: torch.device) -> dict[str, str]:
 
 def provenance(
     device: torch.device,
-    configs: Sequence[RunConfig],
+    replicas: int,
     watch: Stopwatch,
+    made_by: Mapping[str, Any],
     hosts: Sequence[Mapping[str, str]],
 ) -> dict[str, Any]:
-    """Return host facts: versions, commit, device, and seconds and memory per replica.
+    """Return host facts: `made_by`, versions, device, and seconds and memory per replica.
 
     A run that was interrupted may have been on several `hosts`; each is named once, in turn.
     """
-    commit, dirty = _commit()
     peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
     return {
-        "commit": commit,
-        "dirty": dirty,
-        "code_digest": code_digest(),
-        "outside_digest": outside_digest(configs),
+        **made_by,
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
         "python": platform.python_version(),
         "platform": platform.platform(),
         **{what: THEN.join(dict.fromkeys(each[what] for each in hosts)) for what in hosts[0]},
         "threads": torch.get_num_threads(),
-        "replicas": len(configs),
-        **{name: round(value / len(configs), 2) for name, value in watch.read().items()},
+        "replicas": replicas,
+        **{name: round(value / replicas, 2) for name, value in watch.read().items()},
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // RSS_PER_MB,
         "peak_device_memory_mb": peak // 2**20,
     }

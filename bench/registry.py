@@ -200,11 +200,15 @@ def load(path: str) -> Any:
 
 @functools.cache
 def source(path: str) -> Path:
-    """Return the file that ``package.module:Name`` lives in, without importing that module."""
+    """Return the file that ``package.module:Name`` lives in, without importing that module.
+
+    Raises:
+        RequestError: if there is none, or the package that it is in cannot be imported.
+    """
     module = path.partition(":")[0]
     try:
         spec = importlib.util.find_spec(module)
-    except (ImportError, ValueError) as error:
+    except Exception as error:  # a package from outside may fail in any way
         raise RequestError(f"cannot find '{path}': {error}") from error
     if spec is None or spec.origin is None:
         raise RequestError(f"cannot find '{path}': no module named '{module}'")
@@ -233,7 +237,11 @@ def outside(paths: Iterable[str]) -> str:
 def _declared(path: str) -> Mapping[str, Any]:
     """Read the literals that the module of ``path`` assigns to names of its top level."""
     found = {}
-    for node in ast.parse(source(path).read_text(encoding="utf-8")).body:
+    try:
+        module = ast.parse(source(path).read_text(encoding="utf-8"))
+    except (SyntaxError, ValueError, OSError) as error:
+        raise RequestError(f"cannot read '{path}': {error}") from error
+    for node in module.body:
         if isinstance(node, ast.Assign) and isinstance(node.value, (ast.Constant, ast.Dict)):
             names = {target.id for target in node.targets if isinstance(target, ast.Name)}
             for name in names & {"VERSION", "OPTION_VERSIONS"}:
@@ -270,11 +278,12 @@ def options_model(path: str) -> Any:
     module, _, name = path.partition(":")
     package = module.rpartition(".")[0]
     try:
-        found = package and importlib.util.find_spec(f"{package}.options")
-    except ImportError:
-        found = None
-    if not found:
+        if not package or not importlib.util.find_spec(f"{package}.options"):
+            return None
+    except ModuleNotFoundError:
         return None
+    except Exception as error:  # a package from outside may fail in any way
+        raise RequestError(f"cannot import '{package}': {error}") from error
     return getattr(importlib.import_module(f"{package}.options"), f"{name}Options", None)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from bench.checkpoint_files import begun, metadata, remove
+from bench.checkpoint_files import MIN_INTERVAL, begun, metadata, remove
 from bench.device import find_device, replicas_that_fit, settle_cpu
 from bench.errors import RequestError, WorldError
 from bench.files import clear_temporary, write_atomic
@@ -38,7 +38,7 @@ class Job:
     places: Places
     device: str = "cpu"
     overwrite: Overwrite = "outdated"
-    checkpoint_seconds: float = 10.0
+    checkpoint_seconds: float = MIN_INTERVAL
     """Least seconds between two checkpoints."""
     wandb: bool = False
     """Whether the curves are mirrored to wandb."""

@@ -22,7 +22,7 @@ from bench.fleet import Fleet
 from bench.history import History, keep_best
 from bench.interfaces import Batch
 from bench.outcome import Outcome, outcomes
-from bench.provenance import Stopwatch, host
+from bench.provenance import Stopwatch, host, origin
 from bench.random import Random
 
 VERSION = 2
@@ -41,10 +41,6 @@ class Listener(Protocol):
 
     def advanced(self, episodes: int) -> None:
         """Hear of more training episodes."""
-        ...
-
-    def close(self) -> None:
-        """Hear that training has ended, or failed."""
         ...
 
 
@@ -77,6 +73,10 @@ class Trainer:
         fleet: what learns.
         checkpoint: where progress is kept, or None.
         listeners: who is told.
+
+    Raises:
+        RequestError: if no update falls between two evaluations, or a transfer cannot be made.
+        WorldError: if the checkpoint cannot be read.
     """
 
     def __init__(
@@ -97,6 +97,7 @@ class Trainer:
         self._history = History(len(fleet.configs), fleet.task.score)
         self._best: dict[str, Tensor] = {}
         self._watch, self._hosts = Stopwatch(), [host(fleet.device)]
+        self._made_by = origin(fleet.configs)
         self._learned: list[tuple[Mapping[str, Tensor], Tensor]] = []
         self._sums: dict[str, Tensor] = {}
         self._summed = 0
@@ -273,7 +274,8 @@ class Trainer:
 
     def outcomes(self) -> list[Outcome]:
         """Assess what was learned: one outcome per replica."""
-        return outcomes(self._fleet, self._history, self._best, self._watch, self._hosts)
+        made = self._watch, self._made_by, self._hosts
+        return outcomes(self._fleet, self._history, self._best, *made)
 
     # -- surviving ---------------------------------------------------------------------------------
 

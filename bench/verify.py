@@ -77,7 +77,11 @@ def _repeatable(path: Path) -> bool:
 
 
 def verify(path: Path) -> Comparison:
-    """Train a recorded run again, on the CPU, and compare."""
+    """Train a recorded run again, on the CPU, and compare.
+
+    Raises:
+        WorldError: if the record cannot be read.
+    """
     import torch
 
     from bench.device import settle_cpu

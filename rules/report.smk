@@ -1,21 +1,21 @@
 # Reports: all of them from records alone.  With `--config partial=true` they are built from the
 # records that exist, marked incomplete, and nothing is trained.
 RECORDS = [f"{RESULTS}/runs/{key}.json" for key in RUNS]
-if config.get("partial"):
+if PARTIAL:
     RECORDS = [path for path in RECORDS if Path(path).exists()]
 
 # What is wrong with no number may still look different: new report code builds the reports anew.
 CODE = code_digest(GRID_FILE)
 
 # The source paper's figure, and the paper about it, need the experiment of that name.
-FIGURE4 = GRID.experiments.get("figure4")
-IS_PAPER = (
-    FIGURE4 is not None
-    and not FIGURE4.variants
-    and bool({"group-goal", "summed-individual"} & set(FIGURE4.rewards))
-    and bool({"uniform", "prioritized"} & set(FIGURE4.samplers))
+IS_PAPER = any(
+    (run.config.reward, run.config.sampler) in CURVES.values()
+    for run in RUNS.values()
+    if run.experiment == "figure4"
 )
-IS_ABLATION = "default" in GRID.experiments
+# An ablation's default is one cell.
+DEFAULTS = {key.rpartition("/")[0] for key in RUNS if key.startswith("default/")}
+IS_ABLATION = len(DEFAULTS) == 1
 IS_RECIPE = GRID.recipe is not None
 FIGURES = ["methods"] + ["figure4"] * IS_PAPER + ["ablation"] * IS_ABLATION
 FIGURES += ["scaling", "ingredients"] * IS_RECIPE

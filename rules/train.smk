@@ -1,7 +1,9 @@
 # Training: one job a run, or one a fleet with `--config fleet_size=120 device=cuda`.  The rules have
 # no input files, so committed records are never retrained because of a file's date; what makes a
 # record stale is in `params`.  What a run asks for grows with its configuration and each attempt.
-FLEET_SIZE = int(config.get("fleet_size", 1))
+FLEET_SIZE = config.get("fleet_size", 1)
+if type(FLEET_SIZE) is not int or FLEET_SIZE < 1:
+    raise WorkflowError(f"fleet_size={FLEET_SIZE}: choose a whole number, 1 or more")
 DEVICE = config.get("device", "cpu")
 CONFIGS = {key: run.config for key, run in RUNS.items()}
 

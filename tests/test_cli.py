@@ -57,6 +57,8 @@ MISTAKES: list[tuple[list[str], int, str]] = [
     (["evaluate", "nope.txt"], 2, "nope.txt"),
     (["watch", "nope.safetensors"], 1, "no policy"),
     (["methods", "--agents", "0"], 2, "greater than 0"),
+    (["methods", "--method", "meta-dqn", "--agents", "7"], 2, "5^7 joint moves"),
+    (["methods", "--method", "meta-dqn", "--agents", "7000"], 2, "choose fewer agents"),
     (["methods", "--hidden", "[0]"], 2, "greater than 0"),
     (["tasks", "--agents", "1"], 2, "at least 2"),
     (["check-method", "no.such:THING"], 2, "cannot import"),

@@ -100,13 +100,17 @@ def test_each_planted_defect_is_found_and_nothing_else(
     assert said.err == f"hypercoop: error: {demo}: 1 missing and {len(planted) - 2} defective\n"
 
 
-def test_of_a_run_that_has_begun_it_is_said_how_far(demo: Path) -> None:
+@pytest.mark.parametrize("ending", ["", ".before"])
+def test_of_a_run_that_has_begun_it_is_said_how_far(ending: str, demo: Path) -> None:
+    """By the checkpoint before the newest, too, if a damaged one left no other."""
     key = f"{CELL}/seed0"
     path = demo / "runs" / f"{key}.json"
     config = records.read(path).config
     path.unlink()
     begun = Checkpoint(Places(demo).checkpoint([key]), [config], keys=[key])
     begun.write({"x": torch.zeros(1)}, {"group": 3})
+    written = Places(demo).checkpoint([key])
+    written.rename(f"{written}{ending}")
     (found,) = doctor.examine(demo, GRID)
     assert (found.run, found.kind) == (key, "missing")
     assert f"{3 * config.parallel:,} of {config.episodes:,} episodes are in " in found.reason

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from small import grid, write
 
+from bench.config import behaviour, resolve
 from bench.errors import RequestError
 from bench.grid import expand, load_grid
 from bench.validation import read_yaml
@@ -38,6 +39,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"exclude": [{"where": {"batch": 64}, "why": ""}]}, "unknown axis 'batch'"),
     ({"exclude": [{"where": {"agents": "2"}, "why": ""}]}, "no cell matches"),
     ({"exclude": [{"where": {}, "why": ""}]}, "at least 1"),
+    ({"exclude": [{"where": {"agents": 2}, "why": ""}]}, "its exclusions leave no cell"),
     ({"settings": {"task_options": [1]}}, "must map names to values"),
     ({"settings": {"task_options": None}}, "must map names to values"),
     ({"variants": {"a.b": {}}}, "variants"),
@@ -145,6 +147,54 @@ def test_a_schemes_options_are_checked_when_a_grid_is_read_without_torch(tmp_pat
     )
 
 
+@pytest.mark.parametrize(
+    ("scheme", "options", "words"),
+    [
+        ("joined:Joined", {"embedding": -1}, "embedding = -1: "),
+        ("joined:Joined", {"conditioning": "eight"}, "conditioning = 'eight': "),
+        ("widened:Widened", {"of": 3}, "of = 3: "),
+        ("widened:Widened", {"match": "both"}, "match = 'both': "),
+        ("shared:Shared", {"agent_id": "no"}, "agent_id = 'no': "),
+    ],
+)
+def test_options_of_schemes_that_share_are_checked(
+    scheme: str,
+    options: dict[str, Any],
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    entry = {
+        "summary": "",
+        "algorithm": "baselines.algorithms.iql:IQL",
+        "scheme": f"baselines.sharing.{scheme}",
+        "scheme_options": options,
+        "actions": "discrete",
+    }
+    path = tmp_path / "methods.yaml"
+    path.write_text(json.dumps({"wrong": entry}))
+    monkeypatch.setenv("HYPERCOOP_METHODS", str(path))
+    with pytest.raises(RequestError, match=rf"method 'wrong': scheme_options: .*{words}"):
+        resolve({"method": "wrong"})
+
+
+@pytest.mark.parametrize("broken", ["mine.py", "__init__.py"])
+def test_a_module_that_is_not_python_is_refused_in_one_line(
+    broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / f"broken_{broken[:4]}"
+    package.mkdir()
+    for name in ("__init__.py", "mine.py"):
+        (package / name).write_text("def (" if name == broken else "VERSION = 1\n")
+    entry = {"summary": "", "algorithm": f"{package.name}.mine:Algorithm", "actions": "discrete"}
+    path = tmp_path / "methods.yaml"
+    path.write_text(json.dumps({"mine": entry}))
+    monkeypatch.setenv("HYPERCOOP_METHODS", str(path))
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(RequestError, match=rf"cannot (read|import|find) '{package.name}"):
+        behaviour(resolve({"method": "mine"}))
+
+
 def test_too_many_joint_moves_are_refused_when_a_grid_is_read_without_torch(tmp_path: Path) -> None:
     """So are an algorithm's options."""
     path = write(tmp_path, grid(methods=["meta-dqn"], agents=[5, 6]))
@@ -173,9 +223,9 @@ def test_too_many_joint_moves_are_refused_when_a_grid_is_read_without_torch(tmp_
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     outputs, options = done.stdout.splitlines()
     assert outputs == (
-        "grid g, experiment e: method 'meta-dqn': agents = 6 with 5 moves each have 5^6 = 15,625 "
-        "joint moves, and one network may value 3,125; choose at most 5 agents, or a method that "
-        "values each agent's moves apart, such as vdn, qmix or iql"
+        "grid g, experiment e: method 'meta-dqn': agents = 6 with 5 moves each have 5^6 joint "
+        "moves, and one network may value 3,125; choose fewer agents, or a method that values each "
+        "agent's moves apart, such as vdn, qmix or iql"
     )
     assert options == (
         "grid: method 'wrong': algorithm_options: gradient = joint needs a critic that sees all "

@@ -268,6 +268,33 @@ def test_planning_imports_no_torch(tmp_path: Path) -> None:
     assert not imported & {"torch", "matplotlib", "scipy"}
 
 
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [("partial=no", "choose true or false"), ("fleet_size=0", "choose a whole number, 1 or more")],
+)
+def test_a_wrong_setting_of_the_workflow_is_one_line(
+    setting: str, words: str, tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        **Sandbox(tmp_path / "wrong").command("-n", "--config", setting), capture_output=True
+    )
+    assert done.returncode != 0
+    said = done.stdout + done.stderr
+    assert f"{setting}: {words}" in said
+    assert "Traceback" not in said
+
+
+def test_axes_of_figure4_may_be_left_out(tmp_path: Path) -> None:
+    """They are then what `hypercoop train` takes; and its one curve makes a paper all the same."""
+    sandbox = Sandbox(tmp_path / "bare")
+    grid = json.loads(json.dumps(GRID))
+    for axis in ("rewards", "samplers"):
+        del grid["experiments"]["figure4"][axis]
+    (sandbox.folder / "config" / "tiny.yaml").write_text(yaml.safe_dump(grid))
+    done = subprocess.run(**sandbox.command("-n"), capture_output=True, check=True)
+    assert "paper" in done.stdout
+
+
 def test_a_wrong_grid_is_refused_when_it_is_read(tmp_path: Path) -> None:
     sandbox = Sandbox(tmp_path / "wrong")
     grid = json.loads(json.dumps(GRID))

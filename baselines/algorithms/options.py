@@ -99,11 +99,10 @@ class MetaDQNOptions(Strict):
         Raises:
             RequestError: saying how many there are, and what to choose instead.
         """
-        if moves**agents > MOST_OUTPUTS:
-            most = max(n for n in range(agents) if moves**n <= MOST_OUTPUTS)
+        # The power of a huge team would take for ever.
+        if agents > 64 or moves**agents > MOST_OUTPUTS:
             raise RequestError(
-                f"agents = {agents} with {moves} moves each have {moves}^{agents} = "
-                f"{moves**agents:,} joint moves, and one network may value {MOST_OUTPUTS:,}; "
-                f"choose at most {most} agents, or a method that values each agent's moves apart, "
-                "such as vdn, qmix or iql"
+                f"agents = {agents} with {moves} moves each have {moves}^{agents} joint moves, and "
+                f"one network may value {MOST_OUTPUTS:,}; choose fewer agents, or a method that "
+                "values each agent's moves apart, such as vdn, qmix or iql"
             )

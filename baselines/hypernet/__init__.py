@@ -13,5 +13,7 @@ One is put together from choices, each of which is a line of options in ``config
 - ``replay``: generated weights that are kept, and held on to;
 - ``scheme``: the composition.  Its VERSION stands for all of these files.
 
-Apart from these, ``products`` and ``grouped`` multiply by generated weights without forming them.
+Apart from these, ``products``, ``grouped`` and ``fused_triton`` multiply by generated weights
+without forming them: `hypercoop speed` times them against what every method here does, which is to
+form them first, and docs/speed.md says where they win.
 """

@@ -11,12 +11,13 @@ from bench.errors import RequestError
 from bench.validation import Fraction, Noise, Positive, Rate, Strict
 
 Count = Annotated[int, Field(ge=0)]
+Conditioning = Literal["learned", "orthogonal", "one-hot", "features"]
 
 
 class HypernetOptions(Strict):
     """Options of :class:`baselines.hypernet.scheme.Hypernet`."""
 
-    conditioning: Literal["learned", "orthogonal", "one-hot", "features"] = "learned"
+    conditioning: Conditioning = "learned"
     """What is known of an agent: an embedding of its ID that is learned, from normal or from
     orthogonal rows; its ID; or the features that the task gives of its role."""
     embedding: Positive = 8

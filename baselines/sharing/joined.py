@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 from torch import Tensor
 
 from baselines.hypernet.conditioning import make_conditioning
+from baselines.hypernet.options import Conditioning
 from baselines.networks import initial_layers
 from baselines.sharing.independent import stored_layers
-from bench.errors import RequestError
 from bench.interfaces import Weights
 from bench.random import Random
 
@@ -31,7 +30,7 @@ class Joined:
         embedding: width of a learned one.
 
     Raises:
-        RequestError: if there is no such conditioning, or the task has no features.
+        RequestError: if the task has no features, and they are asked for.
     """
 
     def __init__(
@@ -40,12 +39,9 @@ class Joined:
         agents: int,
         features: Tensor | None = None,
         *,
-        conditioning: Literal["learned", "orthogonal", "one-hot", "features"] = "learned",
+        conditioning: Conditioning = "learned",
         embedding: int = 8,
     ) -> None:
-        known = ("learned", "orthogonal", "one-hot", "features")
-        if conditioning not in known:
-            raise RequestError(f"conditioning = {conditioning!r}; choose {' or '.join(known)}")
         self._sizes = sizes
         self._conditioning = make_conditioning(conditioning, agents, embedding, features)
 

@@ -18,7 +18,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from baselines.hypernet.scheme import Hypernet
 from baselines.mlp import mlp
 from baselines.sharing.shared import Shared
-from bench.errors import RequestError
 from bench.interfaces import Weights
 from bench.random import Random
 
@@ -42,7 +41,7 @@ class Widened:
         of: the options of the hypernetwork to be matched.
 
     Raises:
-        RequestError: if there is nothing of that name to match.
+        RequestError: for an option that no hypernetwork has.
     """
 
     def __init__(
@@ -56,8 +55,6 @@ class Widened:
         agent_id: bool = True,
         of: Mapping[str, Any] = {},
     ) -> None:
-        if match not in ("parameters", "flops"):
-            raise RequestError(f"match = {match!r}; choose parameters or flops")
         hypernet = Hypernet(sizes, agents, features, **of)
         random = Random.from_seeds([0], "meta")
 

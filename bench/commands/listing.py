@@ -33,6 +33,8 @@ def methods(options: argparse.Namespace) -> None:
         try:
             counted = costs(name, *sizes)
         except RequestError as error:
+            if options.method:
+                raise
             print(f"{name} is left out: {error}", file=sys.stderr)
             continue
         parts = {

@@ -64,7 +64,11 @@ class Replay:
         self.filled = 0
 
     def begin(self, state: Tensor) -> None:
-        """Start E new episodes at `state` [R, E, S], giving up the oldest if the ring is full."""
+        """Start E new episodes at `state` [R, E, S], giving up the oldest if the ring is full.
+
+        Raises:
+            ValueError: if the running episodes have not ended.
+        """
         if self.step < self.horizon:
             raise ValueError("the running episodes have not ended")
         self.first = (self.first + self.episodes) % self.slots
@@ -84,6 +88,9 @@ class Replay:
 
         Returns:
             The E indices of the new transitions, the same in every replica.
+
+        Raises:
+            ValueError: if the running episodes have ended.
         """
         if self.step >= self.horizon:
             raise ValueError("the running episodes have ended: begin new ones")

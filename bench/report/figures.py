@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+ENDINGS = (".svg", ".png", ".gif")
+"""Of the files that are written."""
+
+
 def build(results: Results, out_dir: Path) -> list[Path]:
     """Write every figure below ``out_dir/figures``, each as .svg and .png, an episode as .gif too.
 
@@ -79,6 +83,9 @@ def build(results: Results, out_dir: Path) -> list[Path]:
             files["episode.gif"] = filmstrip.animation(shown)
     for name, draw in figures.items():
         files |= drawn(name, draw)
+    for path in (out_dir / "figures").glob("*.*"):
+        if path.suffix in ENDINGS and path.name not in files:
+            path.unlink()  # of the grid as it was
     for file, content in files.items():
         write_atomic(out_dir / "figures" / file, content)
     return [out_dir / "figures" / file for file in files]

@@ -76,7 +76,11 @@ def build(results: Results, out_dir: Path) -> list[Path]:
 
 
 def values(results: Results) -> dict[str, Any]:
-    """Compute what the paper says: single ``numbers`` by name, and lists for its tables."""
+    """Compute what the paper says: single ``numbers`` by name, and lists for its tables.
+
+    Raises:
+        RequestError: if the grid has not the experiment that the paper is about.
+    """
     table = rows(results)
     methods = panels(table)
     if not methods:

@@ -14,6 +14,7 @@ from torch import Tensor
 from bench.config import RunConfig
 from bench.evaluate import evaluate
 from bench.interfaces import Task
+from bench.provenance import RSS_PER_MB
 from bench.speed.timing import Row, interleave, rounded, spread
 from bench.speed.workload import fill, make_fleet
 from bench.train import Trainer
@@ -118,7 +119,7 @@ def measure_start_up(rounds: int) -> list[Row]:
         for name, before, after in zip(names, marks, marks[1:], strict=False):
             samples[name].append(after - before)
         samples["start-up"].append(marks[-1])
-        peaks.append(told["peak"] / 1024)
+        peaks.append(told["peak"] / RSS_PER_MB)
     rows = [
         {"section": "start-up", "what": what, **spread(seconds, "cpu_s")}
         for what, seconds in samples.items()

@@ -13,6 +13,7 @@ import torch
 
 from bench.config import RunConfig
 from bench.device import find_device, settle_cpu
+from bench.provenance import cpu_model
 from bench.speed.components import (
     measure_environment,
     measure_evaluation,
@@ -87,7 +88,8 @@ def run(
 
     Args:
         quick: few points and rounds: under three minutes on two cores.
-        out_dir: gets speed.json, growth.csv, and speed and roofline as .svg and .png.
+        out_dir: gets speed.json, growth.csv, against.csv if there are peers, and speed and roofline
+            as .svg and .png.
         against: peers to be compared with, as NAME or NAME=PYTHON; see `bench.speed.peers`.
         device: where fleets are timed; all else is on the CPU.
 
@@ -146,20 +148,11 @@ def host() -> Row:
     """Say on what the numbers were taken."""
     return {
         "section": "host",
-        "cpu": _cpu_model(),
+        "cpu": cpu_model(),
         "torch": torch.__version__,
         "python": platform.python_version(),
         "threads": torch.get_num_threads(),
     }
-
-
-def _cpu_model() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:  # not Linux
-        return platform.processor()
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.processor()
 
 
 def _whole(

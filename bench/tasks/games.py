@@ -17,7 +17,7 @@ from torch import Tensor
 from bench import registry
 from bench.config import RunConfig
 from bench.errors import RequestError
-from bench.methods import load_methods
+from bench.methods import methods_with
 from bench.random import Random
 from bench.tasks.options import GameOptions
 from bench.validation import validate
@@ -59,10 +59,9 @@ class Game(ABC):
             RequestError: for continuous actions, a wrong number of agents, or a wrong task option.
         """
         if actions != "discrete":
-            fitting = [n for n, entry in load_methods().items() if entry.actions == "discrete"]
             raise RequestError(
                 f"{config.task} is played by discrete moves, and the actions asked for are "
-                f"{actions}: choose a discrete method ({', '.join(fitting)})"
+                f"{actions}: choose a discrete method ({', '.join(methods_with('discrete'))})"
             )
         model = registry.load(str(registry.task_entry(config.task).options))
         options = validate(model, config.task_options, f"task_options of {config.task}")
@@ -96,6 +95,9 @@ class MatrixGame(Game):
         agents: N, at least 2.
         reward: a function of this module.
         options: what the game leaves to choose.
+
+    Raises:
+        RequestError: for fewer agents.
     """
 
     def __init__(self, agents: int, reward: RewardFunction, options: GameOptions) -> None:
@@ -160,10 +162,12 @@ class MatrixGame(Game):
 
         Exactly: an agent's move a is also that of K others, K ~ Binomial(N - 1, p_a).
         """
-        others = torch.arange(self.agents)
-        ways = torch.tensor([math.comb(self.agents - 1, int(k)) for k in others])
+        others = torch.arange(self.agents, dtype=torch.float64)
+        rest = self.agents - 1 - others
+        # In logarithms, since binomial coefficients of large teams are beyond any float.
+        ways = math.lgamma(self.agents) - torch.lgamma(others + 1) - torch.lgamma(rest + 1)
         p = policy.double().unsqueeze(-1)
-        chance = ways * p**others * (1 - p) ** (self.agents - 1 - others)
+        chance = (ways + torch.xlogy(others, p) + torch.xlogy(rest, 1 - p)).exp()
         return (p * chance * self.pay(others + 1)).sum((-2, -1))
 
     def sharing_bound(self, *, stochastic: bool) -> float:
@@ -174,7 +178,7 @@ class MatrixGame(Game):
         specialisation the sum over moves of 1 - (1 - p)^N is concave, in synchronisation unanimity
         is the game's own optimum.
         """
-        moves = torch.eye(self.agents)[:1]
+        moves = torch.eye(1, self.agents)
         if stochastic:
             moves = torch.cat([moves, torch.full_like(moves, 1 / self.agents)])
         return float(self.symmetric_reward(moves).max())

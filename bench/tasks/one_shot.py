@@ -37,6 +37,9 @@ class OneShot(Game):
         reward: a function of :mod:`bench.tasks.games`.
         options: the game's task options.
         table: what both are paid, by the move of the first agent and that of the second.
+
+    Raises:
+        RequestError: for another number of agents.
     """
 
     horizon, observation_size = 1, 1

@@ -29,6 +29,17 @@ def test_bytes_repeat(small, built, tmp_path):
     assert build_all(small.load(), tmp_path / "again") == built
 
 
+def test_figures_of_the_grid_as_it_was_are_removed(copy):
+    folder = copy.out / "figures"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("curves-gone.svg", "curves-gone.png", "notes.txt"):
+        (folder / name).write_text("")
+    figures.build(copy.load(), copy.out)
+    left = {path.name for path in folder.iterdir()}
+    assert {"notes.txt", "figure4.svg"} <= left
+    assert not {"curves-gone.svg", "curves-gone.png"} & left
+
+
 def test_every_figure_is_there_in_both_formats(built):
     names = {"figure4", "figure4-iql", "methods", "profiles"}
     names |= {"enrichment", "switches", "figure5"}

@@ -118,7 +118,7 @@ def test_the_bound_of_sharing_equals_brute_force(game: type[MatrixGame], agents:
     assert task.sharing_bound(stochastic=False) == pytest.approx(certain, rel=1e-6)
 
 
-@pytest.mark.parametrize("agents", [2, 4, 8, 16])
+@pytest.mark.parametrize("agents", [2, 4, 8, 16, 2000])
 def test_the_bounds_in_closed_form(agents: int) -> None:
     special, synchronous = make(Specialisation, agents), make(Synchronisation, agents)
     uniform = 1 - (1 - 1 / agents) ** agents
