@@ -8,8 +8,8 @@ from pathlib import Path
 from snakemake.utils import min_version
 
 from bench.demand import memory_mb, minutes
-from bench.errors import RequestError
-from bench.grid import expand, fleets, load_grid, untuned
+from bench.errors import RequestError, nearest
+from bench.grid import Grid, expand, fleets, load_grid, untuned
 from bench.report import code_digest
 from bench.report.curves import CURVES
 
@@ -25,6 +25,9 @@ container: "docker://hypercoop:0.1.0"
 shell.prefix(
     f"set -euo pipefail; export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; "
 )
+
+if len(workflow.configfiles) > 1:
+    raise WorkflowError(f"{len(workflow.configfiles)} config files: choose one grid")
 
 # Relative, so that moving the folder makes nothing stale.
 GRID_FILE = os.path.relpath(
@@ -42,6 +45,9 @@ for name, methods in untuned(GRID).items() if workflow.is_main_process else ():
         file=sys.stderr,
     )
 RESULTS = f"results/{GRID.name}"
+KEYS = [*Grid.model_fields, "partial", "fleet_size", "device"]
+for key in config.keys() - {*KEYS}:
+    raise WorkflowError(f"--config {key}: unknown; {nearest(key, KEYS[-3:])}")
 try:
     PARTIAL = {"true": True, "false": False}[str(config.get("partial", False)).lower()]
 except KeyError:

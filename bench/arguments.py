@@ -212,8 +212,11 @@ def read_task_options(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def plain(text: str) -> Any:
-    """Read a value as YAML does; what is none stays text."""
+    """Read a value as YAML does, whole numbers in decimal alone; what is none stays text."""
     try:
-        return yaml.safe_load(text)
+        value = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError):
         return text
+    if type(value) is int:  # YAML has octal and sexagesimal ones, too
+        return int(text) if text.strip().lstrip("+-").isdecimal() else text
+    return value

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -17,7 +18,7 @@ from pydantic import BaseModel, Field, model_validator
 from bench import registry
 from bench.errors import RequestError, nearest
 from bench.methods import check_options, load_methods, method_entry
-from bench.validation import Fraction, Name, Noise, Positive, Rate, Strict, validate
+from bench.validation import Fraction, Name, Noise, Positive, Rate, Seed, Strict, validate
 
 FREE = ("seed", "reward", "sampler")
 """In what the replicas of a fleet may differ: none of it changes the shape of a tensor."""
@@ -41,7 +42,7 @@ class RunConfig(Strict):
     """Reward, a function of the state; a task without the default one takes its own first."""
     sampler: Name = "prioritized"
     """Replay sampler: uniform, prioritized, hindsight, hindsight-prioritized or self-imitation."""
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    seed: Seed = 0
     """Seed of the run; every random number is a pure function of it."""
 
     curriculum: Name = "none"
@@ -63,7 +64,7 @@ class RunConfig(Strict):
     batch: Positive = 1024
     """Transitions B per update."""
     buffer: Positive = 1_000_000
-    """Replay capacity in transitions."""
+    """Replay capacity in transitions; there is room for the running episodes, whatever it is."""
 
     hidden: Annotated[list[Positive], Field(min_length=1)] = [64, 64]
     """Widths of the hidden layers of every target network."""
@@ -134,7 +135,8 @@ class RunConfig(Strict):
         family = registry.family(self.task)
         if family != self.task and family != "pettingzoo":
             raise ValueError(f"task '{self.task}': a path follows pettingzoo: alone; drop it")
-        registry.look_up(registry.task_entry(family).rewards, f"reward of {family}", self.reward)
+        rewards = registry.task_entry(family).rewards
+        registry.look_up(rewards, f"reward of {family}", self.reward, outside=True)
         registry.look_up(registry.SAMPLERS, "sampler", self.sampler)
         if self.curriculum != "none":
             registry.look_up(registry.CURRICULA, "curriculum", self.curriculum)
@@ -171,6 +173,10 @@ ADDED_LATER: Mapping[str, Any] = {
 what was done before: at that value they are not hashed, so that old records stay good."""
 
 
+ASKED = ("method", "task", "task_options", "agents", "reward", "sampler", "seed")
+"""What a run is asked for, and no method may set."""
+
+
 def resolve(*layers: Mapping[str, Any], tuned: bool = False, where: str = "request") -> RunConfig:
     """Merge layers of RunConfig values, later ones winning, over the method's own settings.
 
@@ -205,6 +211,8 @@ def resolve(*layers: Mapping[str, Any], tuned: bool = False, where: str = "reque
     if unknown := next((key for key in own if key not in known), None):
         reason = f"unknown key '{unknown}'; {nearest(unknown, known)}"
         raise RequestError(f"{where}: method '{name}': settings: {reason}")
+    if taken := next((key for key in own if key in ASKED), None):
+        raise RequestError(f"{where}: method '{name}': settings: {taken} is for the run to choose")
     config = validate(RunConfig, {**fallback, **own, **merged}, where)
     world, moves = registry.task_entry(config.task), None
     if world.options:
@@ -212,6 +220,12 @@ def resolve(*layers: Mapping[str, Any], tuned: bool = False, where: str = "reque
         options = validate(registry.load(world.options), config.task_options, told)
         config = config.model_copy(update={"task_options": _dump(options)})
         moves = options.moves(config.agents)
+        farthest, radius = math.sqrt(2) * config.hindsight_jitter, getattr(options, "radius", None)
+        if config.sampler in registry.RELABELLING and radius is not None and farthest >= radius:
+            raise RequestError(
+                f"{where}: hindsight_jitter = {config.hindsight_jitter:g}: goals that are so far "
+                f"off are not reached; choose less than radius / sqrt(2) = {radius / 2**0.5:.3g}"
+            )
     try:
         check_options(entry, config, moves)
     except RequestError as error:
@@ -265,7 +279,7 @@ def behaviour(config: RunConfig) -> dict[str, str]:
     parts: dict[str, tuple[str, Mapping[str, Any]]] = {
         "loop": (registry.LOOP, {}),
         "task": (world.path, {}),
-        "reward": (registry.look_up(world.rewards, "reward", config.reward), {}),
+        "reward": (registry.look_up(world.rewards, "reward", config.reward, outside=True), {}),
         "sampler": (registry.look_up(registry.SAMPLERS, "sampler", config.sampler), {}),
         "algorithm": (entry.algorithm, {**entry.algorithm_options, "actions": entry.actions}),
     }

@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bench import registry
 from bench.config import FREE, RunConfig
-from bench.errors import RequestError
+from bench.errors import RequestError, is_out_of_memory
 from bench.experience import Curriculum, Listening, Relabelling, Sampler, Transitions
 from bench.interfaces import (
     Algorithm,
@@ -46,15 +46,29 @@ def build_algorithm(entry: MethodEntry, spec: Spec, random: Random) -> Algorithm
 
     Raises:
         RequestError: if the entry names something that does not exist or cannot be combined, or
-            its scheme makes layers of wrong shapes.
+            its scheme makes layers of wrong shapes, or comes from outside and fails.
     """
     registry.check_options(entry.algorithm, entry.algorithm_options, "algorithm_options")
     make_scheme = scheme_factory(entry, spec) if entry.scheme else None
     build = registry.load(entry.algorithm)
-    algorithm: Algorithm = build(spec, make_scheme, random, **entry.algorithm_options)
+    try:
+        algorithm: Algorithm = build(spec, make_scheme, random, **entry.algorithm_options)
+    except RequestError:
+        raise
+    except Exception as error:  # code from outside may fail in any way
+        named = [path for path in (entry.algorithm, entry.scheme) if path]
+        if is_out_of_memory(error) or not registry.outside(named):
+            raise
+        raise RequestError(
+            f"{' with '.join(named)}: {type(error).__name__}: {error}; "
+            "`hypercoop check-method` says what is asked of it"
+        ) from error
     if isinstance(algorithm, Layered):
         with torch.no_grad():
-            wrong = misfit(algorithm.layers(), spec.replicas, spec.agents)
+            layers = algorithm.layers()
+        wrong = misfit(layers, spec.replicas, spec.agents)
+        if not wrong and any(part.dtype != torch.float32 for layer in layers for part in layer):
+            wrong = "its layers must be float32"
         if wrong:
             raise RequestError(f"scheme {entry.scheme}: {wrong}")
     return algorithm

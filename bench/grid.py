@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from bench import registry
 from bench.config import RunConfig, behaviour, resolve
 from bench.errors import RequestError, nearest
 from bench.methods import method_entry, methods_with
-from bench.validation import Fraction, Name, Positive, Strict, read_yaml, validate
+from bench.validation import Fraction, Name, Positive, Seed, Strict, read_yaml, validate
 
 AXES = ("method", "reward", "sampler", "agents", "seed", "variant")
 """What identifies a cell and seed of an experiment."""
@@ -62,7 +62,7 @@ class Experiment(Strict):
     """Axis: replay samplers.  Left out, the one that `hypercoop train` takes."""
     agents: Annotated[list[Positive], Field(min_length=1)]
     """Axis: numbers of agents."""
-    seeds: Annotated[list[int], Field(min_length=1)]
+    seeds: Annotated[list[Seed], Field(min_length=1)]
     """Axis: seeds."""
     variants: dict[Label, dict[str, Any]] = {}
     """Axis: named sets of RunConfig values (task options among them), one change each."""
@@ -72,6 +72,14 @@ class Experiment(Strict):
     """Whether methods take the values that their tuning chose, where the grid says nothing."""
     exclude: list[Exclusion] = []
     """Cells left out."""
+
+    @field_validator("methods", "rewards", "samplers", "agents", "seeds")
+    @classmethod
+    def _once(cls, axis: list[Any] | None) -> list[Any] | None:
+        for value in axis or ():
+            if axis and axis.count(value) > 1:
+                raise ValueError(f"lists {value} twice")
+        return axis
 
 
 class Selection(Strict):
@@ -172,8 +180,8 @@ class Run:
         """Where the run's files lie below runs/, policies/ and checkpoints/, without an ending."""
         c = self.config
         return (
-            f"{self.experiment}/{c.method.replace(':', '.')}/{c.reward}-{c.sampler}"
-            f"/n{c.agents}/seed{c.seed}"
+            f"{self.experiment}/{c.method.replace(':', '.')}"
+            f"/{c.reward.replace(':', '.')}-{c.sampler}/n{c.agents}/seed{c.seed}"
         )
 
     @property

@@ -172,15 +172,15 @@ AUGMENTATION = "bench.replay.permutation:permute"
 LOOP = "bench.train:train"
 
 
-def look_up(table: Mapping[str, str], kind: str, name: str) -> str:
-    """Return the import path of ``name``; a name with a colon is taken as a path itself.
+def look_up(table: Mapping[str, str], kind: str, name: str, *, outside: bool = False) -> str:
+    """Return the import path of ``name``; from ``outside`` it may be a path itself, with a colon.
 
     Raises:
         RequestError: if the name is unknown, with the nearest known ones.
     """
     if name in table:
         return table[name]
-    if ":" in name:
+    if outside and ":" in name:
         return name
     raise RequestError(f"unknown {kind} '{name}'; {nearest(name, list(table))}")
 

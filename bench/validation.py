@@ -21,6 +21,7 @@ def _not_bool(value: Any) -> Any:
 
 
 Positive = Annotated[int, BeforeValidator(_not_bool), Field(gt=0, lt=2**31)]
+Seed = Annotated[int, BeforeValidator(_not_bool), Field(ge=0, lt=2**31)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Noise = Annotated[float, Field(ge=0, allow_inf_nan=False)]

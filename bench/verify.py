@@ -8,6 +8,7 @@ end within the spread over seeds.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import random
 import re
@@ -51,7 +52,27 @@ class Comparison:
     """What differs, or is within its tolerance."""
 
 
-def draw(folder: Path, count: int, seed: int) -> list[Path]:
+def _current(path: Path) -> Record | None:
+    """Read a record that the code as it is can make again; None if that is other code."""
+    record = records.read(path)
+    try:
+        return record if record.behaviour == behaviour(record.config) else None
+    except RequestError:  # a module that is gone
+        return None
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Records to be repeated, and those that cannot be."""
+
+    paths: list[Path]
+    damaged: list[str]
+    """What is wrong with each record that cannot be read."""
+    outdated: int
+    """Records of code that is not here: other behaviour versions, or modules that are gone."""
+
+
+def draw(folder: Path, count: int, seed: int) -> Drawn:
     """Draw recorded runs that the code as it is can repeat; all of them if there are not so many.
 
     Raises:
@@ -60,20 +81,19 @@ def draw(folder: Path, count: int, seed: int) -> list[Path]:
     if not folder.is_dir():
         raise RequestError(f"{folder} is not a folder of results")
     found = sorted(path for path in folder.rglob("*.json") if "runs" in path.parts)
-    current = [path for path in found if _repeatable(path)]
+    current, damaged = [], []
+    for path in found:
+        try:
+            current += [path] if _current(path) else []
+        except WorldError as error:
+            damaged.append(str(error))
     if not current:
         raise RequestError(
             f"{folder}: none of {len(found)} records was made by the current behaviour versions"
+            + (f", and {len(damaged)} cannot be read: {damaged[0]}" if damaged else "")
         )
-    return sorted(random.Random(seed).sample(current, min(count, len(current))))
-
-
-def _repeatable(path: Path) -> bool:
-    try:
-        record = records.read(path)
-        return record.behaviour == behaviour(record.config)
-    except (WorldError, RequestError):
-        return False  # `hypercoop doctor` names it
+    chosen = sorted(random.Random(seed).sample(current, min(count, len(current))))
+    return Drawn(chosen, damaged, len(found) - len(current) - len(damaged))
 
 
 def verify(path: Path) -> Comparison:
@@ -119,8 +139,11 @@ def _short(versions: Mapping[str, str]) -> str:
 
 def scores(folder: Path) -> list[float]:
     """Return the scores of the runs of one cell, which differ in nothing but the seed."""
-    cell = [records.read(path) for path in sorted(folder.glob("seed*.json")) if _repeatable(path)]
-    return [statistics.fmean(r.absolute.raw[r.score]) for r in cell if r.absolute]
+    cell: list[Record | None] = []
+    for path in sorted(folder.glob("seed*.json")):
+        with contextlib.suppress(WorldError):  # a damaged one has been told
+            cell.append(_current(path))
+    return [statistics.fmean(r.absolute.raw[r.score]) for r in cell if r and r.absolute]
 
 
 def compare(old: Record, new: Record, here: bool, seeds: list[float]) -> tuple[Verdict, str]:

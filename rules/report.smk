@@ -3,6 +3,10 @@
 RECORDS = [f"{RESULTS}/runs/{key}.json" for key in RUNS]
 if PARTIAL:
     RECORDS = [path for path in RECORDS if Path(path).exists()]
+    if not RECORDS:
+        raise WorkflowError(
+            f"partial=true: there is no record of {GRID_FILE} in {RESULTS}/runs"
+        )
 
 # What is wrong with no number may still look different: new report code builds the reports anew.
 CODE = code_digest(GRID_FILE)
@@ -88,13 +92,18 @@ BESIDE = [
 ]
 
 
+SOURCES = sorted(
+    os.path.relpath(path) for path in Path(workflow.basedir, "paper").iterdir()
+)
+
+
 rule paper:
     input:
         RECORDS,
         BESIDE,
         rules.tables.output,
         rules.figures.output,
-        sorted(str(path) for path in Path("paper").iterdir()),
+        SOURCES,
     output:
         f"{RESULTS}/paper.pdf",
         f"{RESULTS}/values.json",

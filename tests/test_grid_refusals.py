@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -10,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from small import grid, write
 
 from bench.config import behaviour, resolve
 from bench.errors import RequestError
+from bench.fleet import Fleet
 from bench.grid import expand, load_grid
 from bench.validation import read_yaml
 
@@ -58,7 +61,12 @@ BAD: list[tuple[dict[str, Any], str]] = [
         ({"methods": [name], "settings": {"task": "roles", "task_options": {}}}, "as listed")
         for name in ("deep-set-maddpg", "nearest-maddpg", "exchangeable-maddpg")
     ),
-    ({"seeds": [0, 0]}, "share the key"),
+    ({"seeds": [0, 0]}, "seeds = [0, 0]: lists 0 twice"),
+    ({"seeds": [True]}, "whole number"),
+    (
+        {"settings": {"task_options": {"collisions": True, "dynamics": "first-order"}}},
+        "collisions need dynamics: mpe",
+    ),
     (
         {
             **{"methods": ["iql"], "rewards": ["team"], "samplers": ["hindsight"]},
@@ -193,6 +201,54 @@ def test_a_module_that_is_not_python_is_refused_in_one_line(
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(RequestError, match=rf"cannot (read|import|find) '{package.name}"):
         behaviour(resolve({"method": "mine"}))
+
+
+@pytest.mark.parametrize(
+    "settings", [{"seed": 3}, {"agents": 5}, {"task_options": {"radius": 0.5}}, {"method": "iql"}]
+)
+def test_a_method_does_not_set_what_a_run_is_asked_for(
+    settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "greedy_lab.py").write_text(
+        "from bench.methods import load_methods\n"
+        f"METHOD = load_methods()['iql'].model_copy(update={{'settings': {settings!r}}})\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "greedy_lab", raising=False)
+    importlib.invalidate_caches()
+    with pytest.raises(RequestError, match=f"settings: {next(iter(settings))} is for the run"):
+        resolve({"method": "greedy_lab:METHOD"})
+
+
+@pytest.mark.parametrize(
+    ("scheme", "words"),
+    [
+        ("def __init__(self, sizes): pass", "TypeError: .*check-method"),
+        (
+            "def __init__(self, sizes, agents): self.shared = Shared(sizes, agents)\n"
+            "    def init(self, random): return self.shared.init(random)\n"
+            "    def weights(self, p):\n"
+            "        return [(w.double(), b.double()) for w, b in self.shared.weights(p)]",
+            "its layers must be float32",
+        ),
+    ],
+)
+def test_a_scheme_from_outside_that_fails_is_one_line(
+    scheme: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "failing_lab.py").write_text(
+        "from baselines.sharing.shared import Shared\n"
+        "VERSION = 1\n"
+        "METHOD = {'summary': '', 'algorithm': 'baselines.algorithms.iql:IQL',\n"
+        "          'scheme': 'failing_lab:Scheme', 'actions': 'discrete'}\n"
+        f"class Scheme:\n    {scheme}\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "failing_lab", raising=False)
+    importlib.invalidate_caches()
+    config = resolve({"method": "failing_lab:METHOD", "agents": 2})
+    with pytest.raises(RequestError, match=words):
+        Fleet([config], torch.device("cpu"))
 
 
 def test_too_many_joint_moves_are_refused_when_a_grid_is_read_without_torch(tmp_path: Path) -> None:

@@ -91,14 +91,28 @@ def test_the_draw_is_a_function_of_its_seed_and_leaves_out_what_cannot_be_repeat
     folder: Path, cell: list[Record]
 ) -> None:
     paths = sorted(folder.rglob("*.json"))
-    assert verify.draw(folder, 9, 0) == paths
-    draws = [verify.draw(folder, 1, seed) for seed in range(20)]
-    assert draws == [verify.draw(folder, 1, seed) for seed in range(20)]
+    assert verify.draw(folder, 9, 0) == verify.Drawn(paths, [], 0)
+    draws = [verify.draw(folder, 1, seed).paths for seed in range(20)]
+    assert draws == [verify.draw(folder, 1, seed).paths for seed in range(20)]
     assert {path for (path,) in draws} == set(paths)
     other = edited(cell[0], behaviour={**cell[0].behaviour, "loop": "bench.train:train@1"})
     paths[0].write_text(records.to_json(other))
     paths[1].write_text("{")
-    assert verify.draw(folder, 9, 0) == paths[2:]
+    drawn = verify.draw(folder, 9, 0)
+    assert (drawn.paths, drawn.outdated, len(drawn.damaged)) == (paths[2:], 1, 1)
+    assert str(paths[1]) in drawn.damaged[0]
+
+
+def test_a_damaged_record_is_told_and_the_others_are_repeated(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = min(folder.rglob("seed*.json"))
+    path.write_text(path.read_text().replace('"gamma": 0.95', '"gamma": 0.96'))
+    assert main(["verify", str(folder), "--sample=3", "--json"]) == 1
+    said = capsys.readouterr()
+    assert [row["verdict"] for row in json.loads(said.out)] == ["identical"] * 2
+    assert f"damaged, and left out: record {path}" in said.err
+    assert "0 of 2 runs differ, and 1 records cannot be read" in said.err
 
 
 def test_elsewhere_a_run_starts_alike_and_ends_within_the_spread_over_seeds(

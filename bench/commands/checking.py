@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from dataclasses import asdict
+from typing import Any
 
 from bench.commands.output import print_table
 from bench.errors import RequestError, WorldError
@@ -34,6 +35,7 @@ def faults(options: argparse.Namespace) -> None:
     """Strike small runs, and count what became of them."""
     if options.injections < 1:
         raise RequestError(f"--injections {options.injections}: must be at least 1")
+    _check_seed(options.seed)
     from bench.faults import inject, page, rows
 
     table = rows(inject(options.injections, options.seed))
@@ -72,13 +74,30 @@ def verify(options: argparse.Namespace) -> None:
     """Train recorded runs again, and compare."""
     if options.sample < 1:
         raise RequestError(f"--sample {options.sample}: must be at least 1")
+    _check_seed(options.seed)
     from bench.verify import draw, verify
 
-    rows = []
-    for path in draw(options.results, options.sample, options.seed):
-        print(f"training again: {path}", file=sys.stderr)
-        rows.append(asdict(verify(path)))
-    print_table(rows, options.json)
+    drawn = draw(options.results, options.sample, options.seed)
+    if drawn.outdated:
+        print(f"of other code, and left out: {drawn.outdated} records", file=sys.stderr)
+    for what in drawn.damaged:
+        print(f"damaged, and left out: {what}", file=sys.stderr)
+    rows: list[dict[str, Any]] = []
+    try:
+        for path in drawn.paths:
+            print(f"training again: {path}", file=sys.stderr)
+            rows.append(asdict(verify(path)))
+    finally:
+        if rows:
+            print_table(rows, options.json)
     differing = sum(row["verdict"] == "differs" for row in rows)
-    if differing:
-        raise WorldError(f"{options.results}: {differing} of {len(rows)} runs differ")
+    if differing or drawn.damaged:
+        raise WorldError(
+            f"{options.results}: {differing} of {len(rows)} runs differ, and {len(drawn.damaged)} "
+            "records cannot be read"
+        )
+
+
+def _check_seed(seed: int) -> None:
+    if seed < 0:
+        raise RequestError(f"--seed {seed}: must be 0 or more")

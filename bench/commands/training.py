@@ -19,8 +19,8 @@ from bench.validation import validate
 def train(options: argparse.Namespace) -> None:
     """Train one run or fleet, and name the records."""
     given = {
-        name: plain(value)
-        for name in RunConfig.model_fields
+        name: value if field.annotation is str else plain(value)
+        for name, field in RunConfig.model_fields.items()
         if (value := getattr(options, name, None)) is not None
     }
     task_options = {

@@ -139,7 +139,8 @@ def load(grid_path: Path, root: Path = Path("results")) -> Results:
             outcomes[key] = found
     if not outcomes:
         raise WorldError(
-            f"no usable record of grid {grid.name} ({counts(problems)}); the first is {problems[0]}"
+            f"no usable record of grid {grid.name} in {places.folder} ({counts(problems)}); "
+            f"the first is {problems[0]}"
         )
     return Results(grid, expected, outcomes, problems)
 

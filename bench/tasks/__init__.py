@@ -21,7 +21,7 @@ def make_task(config: RunConfig, actions: str) -> Task:
             task or reward that does not keep its shapes.
     """
     entry = registry.task_entry(config.task)
-    reward = registry.look_up(entry.rewards, "reward", config.reward)
+    reward = registry.look_up(entry.rewards, "reward", config.reward, outside=True)
     make = registry.load(entry.path)
     built: Task = make.from_config(config, registry.load(reward), actions)
     # PettingZoo's environments are no functions: a step would move them.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from bench.validation import Positive, Rate, Strict
 
@@ -32,6 +32,12 @@ class CoopNavOptions(Strict):
     end: Literal["time", "success"] = "time"
     """`time`: an episode goes on to its horizon, whose values bootstrap.  `success`: the first
     successful step ends it: no future follows, nothing moves, and nothing is paid any more."""
+
+    @model_validator(mode="after")
+    def _sensible(self) -> CoopNavOptions:
+        if self.collisions and self.dynamics == "first-order":
+            raise ValueError("collisions need dynamics: mpe")
+        return self
 
     def moves(self, agents: int) -> int:
         """Return how many moves an agent has that acts by moves."""

@@ -26,6 +26,8 @@ def numbers(task, state, next_state):
     return [1.0] * task.agents
 def two(state, next_state):
     return next_state
+def flat(task, state, next_state):
+    return next_state.new_ones(*next_state.shape[:2], task.agents)
 """
 
 
@@ -44,6 +46,11 @@ def rewards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("team", r"the reward is float32 \[1, 2\]: must be float32 \[1, 2, 3\]"),
         ("whole", r"the reward is int64 \[1, 2, 3\]: must be float32 \[1, 2, 3\]"),
         ("numbers", r"the reward is a list: must be float32 \[1, 2, 3\]"),
+        (
+            "flat",
+            r"the reward of two steps at once is float32 \[1, 2, 3\]: "
+            r"must be float32 \[1, 2, 2, 3\]",
+        ),
         ("two", r"TypeError: two\(\) takes 2 positional arguments but 3 were given"),
     ],
 )
