@@ -17,9 +17,16 @@ class WorldError(Exception):
     status = 1
 
 
+FEW = 12
+"""Names that a line may list beside the closest one."""
+
+
 def nearest(name: str, known: list[str]) -> str:
-    """Say what would have been right: the closest known name first, then all of them."""
-    return f"{meant(name, known)}known: {', '.join(sorted(known))}"
+    """Say what would have been right: the closest known name, and all of them if they are few."""
+    close = meant(name, known)
+    if close and len(known) > FEW:
+        return close.strip()
+    return f"{close}known: {', '.join(sorted(known))}"
 
 
 def meant(name: str, known: Iterable[str]) -> str:
