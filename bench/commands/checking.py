@@ -20,13 +20,17 @@ def check_method(options: argparse.Namespace) -> None:
     from bench.device import settle_cpu
 
     settle_cpu()
-    rows, failed = [], []
+    rows, summary, failed = [], [], []
     for name, entry in candidates(options.method).items():
-        for check, wrong in examine(entry).items():
-            rows.append({"method": name, "check": check, "result": wrong or "ok"})
-            failed += [f"{check}: {wrong}"] if wrong else []
-    print_table(rows, options.json)
+        found = examine(entry)
+        wrong = [f"{check}: {result}" for check, result in found.items() if result]
+        rows += [{"method": name, "check": c, "result": r or "ok"} for c, r in found.items()]
+        summary.append({"method": name, "checks": len(found), "failed": len(wrong)})
+        failed += [f"{name}: {what}" for what in wrong]
+    print_table(rows if options.json else summary, options.json)
     if failed:
+        if not options.json:
+            print(*failed, sep="\n")
         count = f"{len(failed)} of {len(rows)} checks failed"
         raise WorldError(f"{options.method}: {count}, first {failed[0]}")
 
