@@ -123,6 +123,10 @@ Section = Literal["beyond", "tuning", "speed", "methods", "hypernet", "specialis
 """A part of the paper about results that are not its grid's: what `results/<section>` holds."""
 
 
+TAKEN = ("local", "methods", "speed")
+"""Folders of results that are no grid's: of single runs, counted costs and measured times."""
+
+
 class Grid(Strict):
     """One grid file."""
 
@@ -138,6 +142,13 @@ class Grid(Strict):
     """What is reported of a recipe and its ingredients; most grids have none."""
     sections: list[Section] = []
     """What else its paper reports, where that is there."""
+
+    @field_validator("name")
+    @classmethod
+    def _free(cls, name: str) -> str:
+        if name in TAKEN:
+            raise ValueError(f"results/{name} is the harness's own; choose another name")
+        return name
 
     @model_validator(mode="after")
     def _selected(self) -> Grid:

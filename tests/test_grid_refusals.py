@@ -117,6 +117,7 @@ def test_a_key_that_is_there_twice_is_refused_by_its_line(tmp_path: Path) -> Non
         ("", "is empty"),
         ("\x00", "is not YAML"),
         ("name: ../x\ntitle: t\n", "name"),
+        ("name: speed\ntitle: t\nexperiments: {}\n", "results/speed is the harness's own"),
     ],
 )
 def test_what_is_no_grid_is_refused(text: str, words: str, tmp_path: Path) -> None:
