@@ -18,7 +18,9 @@ IS_PAPER = any(
     if run.experiment == "figure4"
 )
 # An ablation's default is one cell.
-DEFAULTS = {key.rpartition("/")[0] for key in RUNS if key.startswith("default/")}
+DEFAULTS = {
+    os.path.dirname(key) for key, run in RUNS.items() if run.experiment == "default"
+}
 IS_ABLATION = len(DEFAULTS) == 1
 IS_RECIPE = GRID.recipe is not None
 FIGURES = ["methods"] + ["figure4"] * IS_PAPER + ["ablation"] * IS_ABLATION
