@@ -85,7 +85,7 @@ def test_the_meta_agent_is_a_single_agent_of_the_joint_world() -> None:
 @pytest.mark.parametrize(("agents", "moves"), [(6, 5), (12, 2), (3, 15)])
 def test_too_many_joint_moves_are_refused_in_one_line(agents: int, moves: int) -> None:
     world = replace(spec(agents, discrete=True), action_size=moves)
-    with pytest.raises(RequestError, match=r"3,125; choose at most .* vdn") as refusal:
+    with pytest.raises(RequestError, match=r"3,125; choose fewer agents.* vdn") as refusal:
         MetaDQN(world, Independent, root())
     assert f"{moves**agents:,}" in str(refusal.value) and "\n" not in str(refusal.value)
     fits = int(str(refusal.value).split("at most ")[1].split()[0])

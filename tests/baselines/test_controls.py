@@ -103,10 +103,6 @@ def test_an_update_multiplies_as_much_with_the_control_as_with_the_hypernetwork(
     assert wide - plain == pytest.approx(hyper - plain, rel=1 / 3)
 
 
-def test_unknown_options_are_refused_in_one_line() -> None:
-    with pytest.raises(RequestError, match="choose parameters or flops"):
-        Widened(SIZES, N, match="seconds")  # type: ignore[arg-type]
-    with pytest.raises(RequestError, match="choose learned or orthogonal or one-hot or features"):
-        Joined(SIZES, N, conditioning="role")  # type: ignore[arg-type]
+def test_features_that_a_task_has_not_are_refused_in_one_line() -> None:
     with pytest.raises(RequestError, match="choose conditioning: learned"):
         Joined(SIZES, N, conditioning="features")
