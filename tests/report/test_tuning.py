@@ -101,6 +101,7 @@ def test_the_recipe_has_what_the_committed_search_chose():
 def test_only_an_experiment_that_says_so_takes_tuned_values(tmp_path, monkeypatch):
     table = yaml.safe_load(methods_file().read_text())
     table["iql"]["tuned"] = {"actor_lr": 0.5}
+    table["vdn"].pop("tuned", None)
     path = tmp_path / "methods.yaml"
     path.write_text(yaml.safe_dump(table))
     monkeypatch.setenv("HYPERCOOP_METHODS", str(path))
