@@ -67,10 +67,8 @@ def _take_a_step(task: Task, name: str) -> None:
     check("the state of step", following, (1, E, S), torch.float32)
     reward = task.reward(state, following)
     check("the reward", reward, (1, E, N), torch.float32)
-    later = [
-        torch.stack([of, of], 2) for of in (state, following)
-    ]  # of whole episodes [R, E, T, S]
-    check("the reward of two steps at once", task.reward(*later), (1, E, 2, N), torch.float32)
+    episodes = [torch.stack([each, each], 2) for each in (state, following)]  # [R, E, T, S]
+    check("the reward of two steps at once", task.reward(*episodes), (1, E, 2, N), torch.float32)
     if (terminated := task.terminated(following)) is not None:
         check("what terminated returns", terminated, (1, E), torch.bool)
     counted = {"return": reward.mean(-1), **task.metrics(following)}
