@@ -22,6 +22,8 @@ from baselines.products import one_by_one, product
 from bench.interfaces import Weights
 
 threshold_backward = torch.ops.aten.threshold_backward.grad_input
+ALL = slice(None)
+"""All replicas: what is theirs is what there is, and needs no view."""
 
 
 def mlp(layers: Weights, x: Tensor, pooled: int | None = None) -> Tensor:
@@ -58,7 +60,7 @@ def pull_back(layers: Weights, x: Tensor, gradient: Tensor) -> Tensor:
     found = []
     for part in _parts(layers, x):
         own = _of(layers, part)
-        g = _backward(own, _inputs(own, x[part]), None, gradient[part], wanted)[0]
+        g = _backward(own, _inputs(own, _own(x, part)), None, _own(gradient, part), wanted)[0]
         assert g is not None
         found.append(g)
     return _agents(_joined(found), *x.shape[:2]).mT
@@ -82,7 +84,9 @@ def pull_back_own(
         [R, N, B, A].
     """
     found = [
-        _pull_back_own(_of(layers, part), x[part], rows[part], change[part], gradient[part])
+        _pull_back_own(
+            _of(layers, part), *(_own(each, part) for each in (x, rows, change, gradient))
+        )
         for part in _parts(layers, x)
     ]
     return _joined(found).view(*rows.shape[:3], -1).mT
@@ -119,15 +123,19 @@ def _parts(layers: Weights, x: Tensor) -> list[slice]:
     R, N, B = x.shape[:3]
     sizes = ((w.shape[3], w.shape[2], N * B // w.shape[1]) for w, _ in layers)
     alone = R > 1 and any(one_by_one(x, *size) for size in sizes)
-    return [slice(r, r + 1) for r in range(R)] if alone else [slice(None)]
+    return [slice(r, r + 1) for r in range(R)] if alone else [ALL]
 
 
 def _paired(flat: Sequence[Tensor]) -> Weights:
     return list(zip(flat[::2], flat[1::2], strict=True))
 
 
+def _own(x: Tensor, part: slice) -> Tensor:
+    return x if part is ALL else x[part]
+
+
 def _of(layers: Weights, part: slice) -> Weights:
-    return [(weight[part], bias[part]) for weight, bias in layers]
+    return layers if part is ALL else [(weight[part], bias[part]) for weight, bias in layers]
 
 
 def _joined(parts: Sequence[Tensor]) -> Tensor:
@@ -184,7 +192,7 @@ def _forward(
     """Return what `_inputs` does of every part, and the output of all."""
     inputs, outputs = [], []
     for part in parts:
-        own, seen = _of(layers, part), x[part]
+        own, seen = _of(layers, part), _own(x, part)
         inputs.append(_inputs(own, seen, pooled))
         R, N = seen.shape[:2]
         outputs.append(_layer(*own[-1], inputs[-1][len(layers) - 1], R, N if pooled is None else 1))
@@ -259,11 +267,10 @@ class _MLP(torch.autograd.Function):
         found, size = [], len(saved) // len(ctx.parts)
         for number, part in enumerate(ctx.parts):
             inputs = saved[number * size : (number + 1) * size]
-            found.append(_backward(_of(layers, part), inputs, ctx.pooled, gradient[part], wanted))
-        gradients: list[Tensor | None] = [
+            own = _own(gradient, part)
+            found.append(_backward(_of(layers, part), inputs, ctx.pooled, own, wanted))
+        x, *rest = (
             _joined(each) if asked else None
             for asked, each in zip(wanted, zip(*found, strict=True), strict=True)
-        ]
-        x, *rest = gradients
-        shaped = (g if g is None else g.view_as(to) for g, to in zip(rest, flat, strict=True))
-        return x if x is None else _agents(x, *ctx.agents).mT, None, *shaped
+        )
+        return x if x is None else _agents(x, *ctx.agents).mT, None, *rest
