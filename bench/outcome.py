@@ -11,11 +11,12 @@ from torch import Tensor
 from bench.config import behaviour
 from bench.diagnostics import diagnose
 from bench.evaluate import evaluate
-from bench.fleet import Fleet, Team
+from bench.fleet import Fleet
 from bench.history import History
 from bench.provenance import Stopwatch, provenance
 from bench.records import Assessment, Record, rounded
 from bench.tasks.coop_nav import CoopNav
+from bench.team import Team
 from bench.teamwork import teamwork
 
 

@@ -15,8 +15,8 @@ from torch import Tensor
 from bench.config import RunConfig
 from bench.errors import RequestError, WorldError
 from bench.files import write_atomic
-from bench.fleet import Team
 from bench.interfaces import Algorithm, Task
+from bench.team import Team
 from bench.validation import validate
 
 

@@ -17,11 +17,12 @@ from baselines.algorithms.learned import Learned
 from bench import records
 from bench.config import RunConfig, resolve
 from bench.diagnostics import dead_units, diagnose, diversity, in_turn, transitions
-from bench.fleet import Fleet, make_spec
+from bench.fleet import Fleet
 from bench.interfaces import Graded, Layered, Spec, Task
 from bench.methods import method_entry
 from bench.records import Diagnostics, Record
 from bench.tasks import make_task
+from bench.team import make_spec
 from bench.train import train
 
 CPU = torch.device("cpu")

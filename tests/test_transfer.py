@@ -12,10 +12,10 @@ from bench import records
 from bench.config import RunConfig, load_methods, resolve
 from bench.errors import RequestError
 from bench.evaluate import evaluate
-from bench.fleet import Team
 from bench.policies import load_policy, save_policy
 from bench.random import Random
 from bench.records import Record
+from bench.team import Team
 from bench.train import train
 
 CPU = torch.device("cpu")

@@ -15,8 +15,8 @@ from bench import registry
 from bench.conformance.method import METHOD_CHECKS, spec_of
 from bench.conformance.scheme import SCHEME_CHECKS, N
 from bench.errors import RequestError
-from bench.fleet import scheme_factory
 from bench.methods import MethodEntry, load_methods, method_entry
+from bench.team import scheme_factory
 
 FEATURES = torch.linspace(0, 5, 4 * N).view(N, 4).sin()
 """[N, F] of a task whose agents have roles."""

@@ -14,10 +14,10 @@ from torch import Tensor
 from baselines.networks import Parameters
 from bench.config import RunConfig
 from bench.conformance.scheme import SIZES, TOLERANCE, B, N, R, exempt
-from bench.fleet import build_algorithm
 from bench.interfaces import Algorithm, Batch, Centralised, Layered, Scored, Spec
 from bench.methods import MethodEntry
 from bench.random import Random
+from bench.team import build_algorithm
 
 ENTITIES = ((1, 2), (1, 2))
 """An observation of SIZES[0] = 5 numbers is one of the agent's own, and where two things are."""

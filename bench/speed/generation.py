@@ -9,12 +9,12 @@ import torch
 
 from bench.config import RunConfig
 from bench.errors import RequestError
-from bench.fleet import make_spec, scheme_factory
 from bench.interfaces import Generating, Weights
 from bench.methods import method_entry
 from bench.random import Random
 from bench.speed.timing import Row, interleave, rounded, spread
 from bench.tasks import make_task
+from bench.team import make_spec, scheme_factory
 
 AGENTS = 64
 QUICK = ("hyper-maddpg", "hyper-maddpg-full")

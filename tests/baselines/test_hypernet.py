@@ -19,10 +19,10 @@ from baselines.sharing.independent import Independent
 from baselines.sharing.shared import Shared
 from bench.conformance.scheme import SIZES, N, R, drawn, observations, stepped
 from bench.errors import RequestError
-from bench.fleet import make_spec, scheme_factory
 from bench.methods import MethodEntry
 from bench.random import Random
 from bench.tasks import make_task
+from bench.team import make_spec, scheme_factory
 
 
 def same_input() -> Tensor:

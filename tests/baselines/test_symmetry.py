@@ -19,11 +19,11 @@ from baselines.symmetry.deep_set import DeepSet
 from baselines.symmetry.nearest import nearest_first
 from bench.config import RunConfig
 from bench.errors import RequestError
-from bench.fleet import make_spec
 from bench.interfaces import Batch
 from bench.random import Random
 from bench.tasks import make_task
 from bench.tasks.coop_nav import CoopNav
+from bench.team import make_spec
 from bench.train import train
 
 CPU = torch.device("cpu")

@@ -15,12 +15,12 @@ from bench import registry
 from bench.config import resolve
 from bench.errors import RequestError
 from bench.evaluate import evaluate
-from bench.fleet import make_spec
 from bench.random import Random
 from bench.tasks import make_task
 from bench.tasks.controllers import Oracle
 from bench.tasks.options import RolesOptions
 from bench.tasks.roles import ACCELERATIONS, COLOURS, FAR, MASSES, Roles, cast
+from bench.team import make_spec
 
 SPLITS = ("seen", "held-out")
 EVERY = range(1, 13)
