@@ -5,9 +5,8 @@ precipice" (NeurIPS 2021), and Gorsane et al., "Towards a standardised performan
 protocol for cooperative MARL" (NeurIPS 2022): interquartile mean, 95% percentile bootstrap
 stratified by task, performance profiles, probability of improvement.  Ranks are by Welch's test.
 
-A **stratum** is the scores of the runs (seeds) of one task, ``[n, ...]``; **strata** is a sequence
-of them, one per task, which may differ in n.  Seeds are resampled within their stratum only.  Every
-function is deterministic: random numbers come from a fixed seed.
+Strata, and how they are resampled, are those of :mod:`bench.resampling`.  Every function is
+deterministic: random numbers come from a fixed seed.
 """
 
 from __future__ import annotations
@@ -20,22 +19,18 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
-Strata = Sequence[Array]
+from bench.resampling import CONFIDENCE, Array, Strata, bootstrap_iqm, drawn, iqm
+
 Side = Literal["above", "about", "below"]
 
-CONFIDENCE = 0.95
-"""Coverage of every interval."""
 REPLICATES = 10_000
-"""Bootstrap replicates of a score."""
+"""Bootstrap replicates of a score whose resamples are too many to list."""
 CURVE_REPLICATES = 2_000
-"""Bootstrap replicates of each point of a curve or a profile, and of a probability."""
+"""The same of each point of a curve; and of a profile, and of a probability."""
 MIN_SEEDS = 5
 """Fewest seeds per stratum for which an interval is given; below it, show the seeds themselves."""
 
-_BLOCK = 2**22  # resampled numbers held at once: 32 MiB
 _SAME = 1e-9  # differences below this are rounding, not improvement
 
 
@@ -73,41 +68,9 @@ class Estimate:
         return Estimate(point, lo, hi)
 
 
-def iqm(values: Array, axis: int = 0) -> Array:
-    """Interquartile mean along ``axis``: the mean of what is left without the outer quarters.
-
-    It is ``scipy.stats.trim_mean(values, 0.25)``, four times as fast on the short rows of a
-    bootstrap and without the second that importing scipy.stats takes.
-    """
-    ordered = np.moveaxis(np.sort(values, axis=axis), axis, 0)
-    cut = len(ordered) // 4
-    return np.asarray(ordered[cut : len(ordered) - cut].mean(axis=0))
-
-
 def enough(strata: Strata) -> bool:
     """Whether every stratum has the seeds that an interval needs."""
     return min((len(scores) for scores in strata), default=0) >= MIN_SEEDS
-
-
-def bootstrap_iqm(strata: Strata, replicates: int, generator: np.random.Generator) -> Array:
-    """Draw the IQM of all runs together, seeds resampled within each stratum: [replicates, ...]."""
-    runs = sum(scores.size for scores in strata)
-    block = max(1, _BLOCK // runs)
-    draws = []
-    for start in range(0, replicates, block):
-        size = min(block, replicates - start)
-        resampled = [
-            scores[generator.integers(len(scores), size=(size, len(scores)))] for scores in strata
-        ]
-        draws.append(iqm(np.concatenate(resampled, axis=1), axis=1))
-    return np.concatenate(draws)
-
-
-def percentile_interval(draws: Array, confidence: float = CONFIDENCE) -> tuple[Array, Array]:
-    """Return the percentile interval of bootstrap draws [replicates, ...]: two arrays [...]."""
-    tail = (1 - confidence) / 2
-    lo, hi = np.quantile(draws, [tail, 1 - tail], axis=0)
-    return lo, hi
 
 
 def estimate(strata: Strata) -> Estimate:
@@ -119,8 +82,7 @@ def estimate(strata: Strata) -> Estimate:
     point = float(iqm(np.concatenate(list(strata))))
     if not enough(strata):
         return Estimate(point, None, None)
-    draws = bootstrap_iqm(strata, REPLICATES, np.random.default_rng(0))
-    lo, hi = percentile_interval(draws)
+    lo, hi = bootstrap_iqm(strata, REPLICATES).interval()
     return Estimate(point, float(lo), float(hi))
 
 
@@ -129,8 +91,7 @@ def curve_band(runs: Array) -> tuple[Array, Array, Array] | tuple[Array, None, N
     point = iqm(runs)
     if not enough([runs]):
         return point, None, None
-    draws = bootstrap_iqm([runs], CURVE_REPLICATES, np.random.default_rng(0))
-    return point, *percentile_interval(draws)
+    return point, *bootstrap_iqm([runs], CURVE_REPLICATES).interval()
 
 
 def performance_profile(strata: Strata, thresholds: Array) -> Array:
@@ -146,7 +107,7 @@ def performance_profile_band(strata: Strata, thresholds: Array) -> tuple[Array, 
     for scores in strata:
         weights = _weights(len(scores), CURVE_REPLICATES, generator)
         draws += weights @ (scores[:, None] > thresholds) / len(strata)
-    return percentile_interval(draws)
+    return drawn(draws).interval()
 
 
 def probability_of_improvement(x: Strata, y: Strata) -> Estimate:
@@ -163,7 +124,7 @@ def probability_of_improvement(x: Strata, y: Strata) -> Estimate:
     weights = _weights_of_pairs(tuple((len(a), len(b)) for a, b in zip(x, y, strict=True)))
     for w, (ours, theirs) in zip(wins, weights, strict=True):
         draws += ((ours @ w) * theirs).sum(axis=1) / len(wins)
-    lo, hi = percentile_interval(draws)
+    lo, hi = drawn(draws).interval()
     return Estimate(point, float(lo), float(hi))
 
 
@@ -176,10 +137,8 @@ def difference(x: Strata, y: Strata) -> Estimate:
     point = float(iqm(np.concatenate(list(x))) - iqm(np.concatenate(list(y))))
     if not (enough(x) and enough(y)):
         return Estimate(point, None, None)
-    generator = np.random.default_rng(0)  # one stream: the draws are independent
-    draws = bootstrap_iqm(x, REPLICATES, generator) - bootstrap_iqm(y, REPLICATES, generator)
-    lo, hi = percentile_interval(draws)
-    return Estimate(point, float(lo), float(hi))
+    ours, theirs = (bootstrap_iqm(strata, REPLICATES) for strata in (x, y))
+    return Estimate(point, *ours.difference(theirs))
 
 
 def share(count: int, runs: int) -> Estimate:

@@ -105,12 +105,17 @@ def weights() -> str:
     played = [r for r in read(ROOT / "results" / "specialisation", "final") if r["iqm"]]
     teams = sorted({int(r["agents"]) for r in played})
     game = [["Method", *(f"N = {N}" for N in teams)]]
+    curves = read(ROOT / "results" / "specialisation", "learning_curves")
+    named = ("experiment", "method", "agents")
+    untrained = {tuple(r[n] for n in named): r["iqm"] for r in curves if r["episode"] == "0"}
     players: dict[str, dict[int, str]] = {}
     for r in played:
         variant = f" ({r['experiment'].replace('.', ': ')})" if "." in r["experiment"] else ""
-        players.setdefault(f"`{r['method']}`{variant}", {})[int(r["agents"])] = r["iqm"]
+        start = untrained[tuple(r[n] for n in named)]
+        score = f"{float(r['iqm']):.2f} ({float(start):.2f})"
+        players.setdefault(f"`{r['method']}`{variant}", {})[int(r["agents"])] = score
     for name, scores in players.items():
-        game.append([name, *(f"{float(scores[N]):.2f}" if N in scores else "–" for N in teams)])
+        game.append([name, *(scores.get(N, "–") for N in teams)])
     bounds = (
         Specialisation(N, individual, GameOptions()).sharing_bound(stochastic=True) for N in teams
     )

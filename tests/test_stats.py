@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from scipy.stats import binomtest, fisher_exact, trim_mean, ttest_ind
 
-from bench import stats
+from bench import resampling, stats
+from bench.resampling import CONFIDENCE, Array, bootstrap_iqm, iqm
 
 
-def fixed(shift: int, modulus: int) -> stats.Array:
+def fixed(shift: int, modulus: int) -> Array:
     """Ten runs of three tasks, [10, 3], by arithmetic alone so that any machine has the same."""
     i, j = np.meshgrid(np.arange(10), np.arange(3), indexing="ij")
     return ((7 * i + 3 * j * j + shift * i * j + 5) % modulus) / 10 + 0.1 * j
@@ -45,11 +46,11 @@ COARSE_MONTE_CARLO = 0.02
 BAND_MONTE_CARLO = 0.034
 
 
-def strata(scores: stats.Array) -> list[stats.Array]:
+def strata(scores: Array) -> list[Array]:
     return list(scores.T)
 
 
-def scores() -> st.SearchStrategy[stats.Array]:
+def scores() -> st.SearchStrategy[Array]:
     values = st.floats(-100, 100, allow_subnormal=False)
     return npst.arrays(np.float64, st.integers(5, 9), elements=values)
 
@@ -122,34 +123,54 @@ def test_scaling_commutes_with_estimating(x, zero, width):
     npst.arrays(np.float64, st.tuples(st.integers(1, 13), st.just(3)), elements=st.floats(-9, 9))
 )
 def test_iqm_is_scipys_trimmed_mean(values):
-    np.testing.assert_allclose(stats.iqm(values), trim_mean(values, 0.25), atol=1e-12)
+    np.testing.assert_allclose(iqm(values), trim_mean(values, 0.25), atol=1e-12)
 
 
 def test_iqm_drops_the_outer_quarters():
-    assert float(stats.iqm(np.array([1e9, 2, 4, -1e9]))) == 3
-    np.testing.assert_array_equal(
-        stats.iqm(np.array([[0, 5, 5, 90], [1, 1, 1, 1]]), axis=1), [5, 1]
-    )
+    assert float(iqm(np.array([1e9, 2, 4, -1e9]))) == 3
+    np.testing.assert_array_equal(iqm(np.array([[0, 5, 5, 90], [1, 1, 1, 1]]), axis=1), [5, 1])
 
 
-def test_bootstrap_equals_enumeration():
-    """With three runs all 27 resamples can be listed: the draws must have that distribution."""
-    x = np.array([0.0, 1.0, 10.0])
-    exact = sorted(float(stats.iqm(np.array(c))) for c in itertools.product(x, repeat=3))
-    draws = stats.bootstrap_iqm([x], 20_000, np.random.default_rng(3))
-    assert set(np.round(draws, 9)) == set(np.round(exact, 9))
-    assert draws.mean() == pytest.approx(np.mean(exact), abs=0.1)
+@pytest.mark.parametrize("n", [1, 3, 5, 7])
+def test_the_distribution_of_a_few_runs_is_that_of_all_resamples(n):
+    x = np.random.default_rng(n).normal(size=n).cumsum()
+    every = iqm(np.array(list(itertools.product(x, repeat=n))), axis=1)
+    found = bootstrap_iqm([x], 0)
+    assert found.chances.sum() == pytest.approx(1)
+    assert found.values @ found.chances == pytest.approx(every.mean())
+    for line in every[:: max(1, len(every) // 50)]:
+        below = found.chances[found.values <= line + 1e-9].sum()
+        assert below == pytest.approx(np.mean(every <= line + 1e-9))
+
+
+def test_resamples_that_are_listed_are_those_that_are_drawn():
+    x = np.random.default_rng(4).normal(size=10)
+    drawn = iqm(np.random.default_rng(5).choice(x, (40_000, 10)), axis=1)
+    lo, hi = bootstrap_iqm([x], 0).interval()
+    assert [lo, hi] == pytest.approx(np.quantile(drawn, [0.025, 0.975]), abs=0.02)
+    more = np.append(x, x.mean())
+    assert len(bootstrap_iqm([x], 17).values) != 17 == len(bootstrap_iqm([more], 17).values)
+
+
+def test_an_interval_leaves_out_the_same_share_at_either_end():
+    x = np.array([3.0, 1.0, 4.0, 1.5, 9.0])
+    lo, hi = bootstrap_iqm([x], 0).interval()
+    low, high = bootstrap_iqm([-x], 0).interval()
+    assert (low, high) == (-hi, -lo)
+    found = bootstrap_iqm([x], 0)
+    assert found.chances[found.values < lo].sum() < 0.025 <= found.chances[found.values <= lo].sum()
+    assert found.chances[found.values > hi].sum() < 0.025 <= found.chances[found.values >= hi].sum()
 
 
 def test_bootstrap_resamples_within_strata_only():
     """Strata that are constant each leave nothing to vary, however far apart they lie."""
-    draws = stats.bootstrap_iqm([np.zeros(5), np.full(5, 9.0)], 50, np.random.default_rng(0))
+    draws = bootstrap_iqm([np.zeros(5), np.full(5, 9.0)], 50).values
     assert np.ptp(draws) == 0
 
 
 def test_blocks_do_not_change_the_shape(monkeypatch):
-    monkeypatch.setattr(stats, "_BLOCK", 64)
-    draws = stats.bootstrap_iqm([np.ones((5, 3))], 101, np.random.default_rng(0))
+    monkeypatch.setattr(resampling, "_BLOCK", 64)
+    draws = bootstrap_iqm([np.ones((5, 3))] * 2, 101).values
     assert draws.shape == (101, 3)
 
 
@@ -182,7 +203,7 @@ def test_curve_band_brackets_each_point():
     point, lo, hi = stats.curve_band(runs)
     assert lo is not None
     assert hi is not None
-    np.testing.assert_allclose(point, stats.iqm(runs))
+    np.testing.assert_allclose(point, iqm(runs))
     assert (lo < point).all()
     assert (point < hi).all()
 
@@ -279,7 +300,7 @@ def test_a_rank_weighs_strata_alike_whatever_their_runs() -> None:
 def test_the_interval_of_a_share_is_the_exact_binomial_one(runs: int) -> None:
     for count in range(runs + 1):
         found = stats.share(count, runs)
-        exact = binomtest(count, runs).proportion_ci(stats.CONFIDENCE, method="exact")
+        exact = binomtest(count, runs).proportion_ci(CONFIDENCE, method="exact")
         assert (found.point, found.lo, found.hi) == pytest.approx(
             (count / runs, exact.low, exact.high)
         )
@@ -308,5 +329,17 @@ def test_a_difference_is_that_of_the_iqms_and_its_interval_is_the_bootstraps() -
     ]
     assert [found.lo, found.hi] == pytest.approx(np.quantile(draws, [0.025, 0.975]), abs=0.15)
     mirrored = stats.difference([y], [x])
-    assert (mirrored.lo, mirrored.hi) == pytest.approx((-found.hi, -found.lo), abs=0.1)
+    assert (mirrored.lo, mirrored.hi) == (-found.hi, -found.lo)
     assert stats.difference([x], [y[:4]]).lo is None
+
+
+@pytest.mark.parametrize("strata", [1, 2])
+def test_the_interval_of_a_difference_is_that_of_all_pairs_of_resamples(strata: int) -> None:
+    generator = np.random.default_rng(8)
+    x, y = ([generator.normal(size=6).round(1) for _ in range(strata)] for _ in range(2))
+    ours, theirs = (bootstrap_iqm(each, 700) for each in (x, y))
+    pairs = np.subtract.outer(ours.values, theirs.values).ravel()
+    chances = np.outer(ours.chances, theirs.chances).ravel()
+    lo, hi = ours.difference(theirs)
+    assert chances[pairs < lo - 1e-9].sum() < 0.025 <= chances[pairs <= lo + 1e-9].sum()
+    assert chances[pairs > hi + 1e-9].sum() < 0.025 <= chances[pairs >= hi - 1e-9].sum()

@@ -18,7 +18,7 @@ from bench.config import RunConfig
 from bench.errors import RequestError
 from bench.methods import load_methods, methods_file
 from bench.report.formats import Table, Value
-from bench.stats import Array
+from bench.resampling import Array
 
 AGENTS = (2, 4, 8, 16, 32, 64)
 WIDTHS = (16, 32, 64, 128, 256, 512)

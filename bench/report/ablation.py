@@ -17,7 +17,8 @@ from bench.methods import MethodEntry, method_entry
 from bench.report.aggregate import Row
 from bench.report.formats import Table, interval
 from bench.report.load import Outcome
-from bench.stats import Array, Estimate
+from bench.resampling import Array
+from bench.stats import Estimate
 
 DEFAULT = "default"
 """Name of the experiment whose method the others are changes of."""

@@ -20,7 +20,8 @@ from bench.config import RunConfig
 from bench.methods import load_methods
 from bench.records import Cost
 from bench.report.load import Outcome, Problem, Results, counts
-from bench.stats import Array, Estimate
+from bench.resampling import Array
+from bench.stats import Estimate
 from bench.validation import validate
 
 REFERENCES = "references"

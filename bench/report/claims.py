@@ -23,6 +23,7 @@ from bench.report.aggregate import Row, by_configuration, counted, known_by
 from bench.report.curves import CURVES, letter
 from bench.report.formats import Table, Value
 from bench.report.load import Outcome
+from bench.resampling import Array
 from bench.stats import Estimate
 from bench.validation import Fraction, Name, Positive, Strict, read_yaml, validate
 
@@ -303,7 +304,7 @@ def _sooner(case: Case) -> Finding:
     return _when(above, supports=True), _said("probability", chance)
 
 
-def _areas(outcomes: tuple[Outcome, ...]) -> stats.Array:
+def _areas(outcomes: tuple[Outcome, ...]) -> Array:
     """Mean of each learning curve over its evenly spaced points: [n]."""
     return np.array([outcome.curve.mean() for outcome in outcomes])
 

@@ -1,4 +1,4 @@
-"""How often a full cover is met by chance: as predicted, by random actions, and in training."""
+"""How often a full cover is met: as predicted by chance, by random actions, and in training."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ def discovery(table: list[Row]) -> Table:
     Worlds where success ends an episode are left out: what follows it is not found by chance.
     `predicted` is :func:`bench.report.values.discovery_rate`, empty where agents or targets are
     not drawn uniformly.  `random` is the reference of that name, `training` the first training
-    interval of the runs with the group goal, of the first experiment in that world.  Each is given
-    as successful steps, steps looked at, and their quotient.
+    interval of the runs with the group goal, of the first experiment in that world: where a team
+    learns at once, as by hindsight, not by chance only.  Each is given as successful steps, steps
+    looked at, and their quotient.
     """
     worlds: dict[World, list[Row]] = {}
     for row in table:

@@ -15,7 +15,7 @@ from bench.report.draw_curves import CURVE_MARKERS, SAMPLER_DASHES
 from bench.report.mechanism import courses
 from bench.report.sensitivity import Change
 from bench.report.teams import learned
-from bench.stats import Array
+from bench.resampling import Array
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -11,7 +11,8 @@ from bench.errors import RequestError
 from bench.report import style
 from bench.report.aggregate import Cell, Row, Setting
 from bench.report.standings import Overall
-from bench.stats import Array, Estimate
+from bench.resampling import Array
+from bench.stats import Estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,7 +11,7 @@ from bench.report import style
 from bench.report.aggregate import Cell, Row, nothing
 from bench.report.draw_methods import line_look, strip
 from bench.report.recipe import Comparison, Lines, sizes_of, transferred
-from bench.stats import Array
+from bench.resampling import Array
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

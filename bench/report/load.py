@@ -16,8 +16,8 @@ from bench.config import RunConfig
 from bench.errors import WorldError
 from bench.grid import Grid, Run, expand, load_grid
 from bench.places import Places, by_cell
+from bench.resampling import Array
 from bench.staleness import changed
-from bench.stats import Array
 
 Kind = Literal["missing", "invalid", "stale", "diverged"]
 KINDS: tuple[Kind, ...] = ("missing", "invalid", "stale", "diverged")

@@ -18,7 +18,7 @@ from bench.report.curves import METHOD, panels
 from bench.report.diagnosed import identity
 from bench.report.formats import Table, Value, interval
 from bench.report.load import Outcome
-from bench.stats import Array
+from bench.resampling import Array, iqm
 
 SUCCESS, BUFFER, BATCH = "any_success", "rewarded_share_buffer", "rewarded_share_batch"
 """What is read of a record's training."""
@@ -111,13 +111,11 @@ def cells(table: list[Row]) -> Table:
     medians over all runs, a run in which it never happens counting as infinite: empty if the median
     is.  `between` is the median over the `learned` runs.  Shares and `enrichment` are of the time
     before a run has learned, over the `succeeded` runs.  A cell without any run has an entry too,
-    which says so.  Cells under a curriculum that moves the radius are left out: the buffer's
-    rewarded transitions are counted by the radius when their episodes ended, those of batches by
-    the one when they were drawn.
+    which says so.  Left out are cells that :func:`_followed` leaves out.
     """
     letters = curves(table)
     entries: dict[Row, dict[str, Value]] = {}
-    table = [row for row in table if row.cell.config.curriculum != "radius"]
+    table = _followed(table)
     for row in table:
         found = courses(row)
         if found is None:
@@ -133,11 +131,25 @@ def cells(table: list[Row]) -> Table:
             "first_success": _median(found.first_success),
             "learned_at": _median(found.learned),
             "between": _median(found.between[np.isfinite(found.between)]),
-            "buffer_share": float(stats.iqm(buffer)) if len(buffer) else None,
-            "batch_share": float(stats.iqm(batch)) if len(batch) else None,
+            "buffer_share": float(iqm(buffer)) if len(buffer) else None,
+            "batch_share": float(iqm(batch)) if len(batch) else None,
             **interval("enrichment", stats.estimate([enrichment]) if len(enrichment) else None),
         }
     return with_lost(table, entries, letters)
+
+
+def _followed(table: list[Row]) -> list[Row]:
+    """Leave out cells whose runs cannot be followed.
+
+    Without an oracle nothing says when a run has learned.  Under a curriculum that moves the radius
+    the buffer's rewarded transitions are counted by the radius when their episodes ended, those of
+    batches by the one when they were drawn.
+    """
+    return [
+        row
+        for row in table
+        if row.reference.oracle is not None and row.cell.config.curriculum != "radius"
+    ]
 
 
 def head(row: Row, letters: dict[Row, str], runs: int) -> dict[str, Value]:
@@ -170,9 +182,9 @@ def _median(values: Array) -> float | None:
 
 
 def runs(table: list[Row]) -> Table:
-    """Report the course of every run; empty where something never happens."""
+    """Report the course of every run of :func:`cells`; empty where something never happens."""
     entries: Table = []
-    for row in table:
+    for row in _followed(table):
         found = courses(row)
         if found is None:
             continue

@@ -54,6 +54,14 @@ def exact_p(row: Row, than: Row) -> float | None:
     return stats.exact_p(ours, _ended(row), theirs, _ended(than))
 
 
+def least_p(row: Row, than: Row) -> float | None:
+    """Return the least that `exact_p` could be, whatever the runs of the first cell had done."""
+    theirs, runs = learned(than), _ended(row)
+    if theirs is None or learned(row) is None:
+        return None
+    return min(stats.exact_p(could, runs, theirs, _ended(than)) for could in (0, runs))
+
+
 def judge(letter: str, row: Row) -> Curve:
     """Judge a curve by the thresholds of config/claims.yaml."""
     lines = load_rules().thresholds

@@ -17,7 +17,8 @@ from bench.grid import Recipe, Selection
 from bench.methods import method_entry
 from bench.report.aggregate import Row, by_configuration, known_by
 from bench.report.teams import Example, measured, median_run
-from bench.stats import Array, Estimate
+from bench.resampling import Array
+from bench.stats import Estimate
 
 Kind = Literal["base", "removed", "added", "replay", "scheme"]
 PRIORITIZED = {"prioritized": "uniform", "hindsight-prioritized": "hindsight"}

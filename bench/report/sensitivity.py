@@ -13,7 +13,7 @@ from bench.report.aggregate import Row, counted, normalised_scores, world
 from bench.report.curves import FIGURE4, METHOD, letter
 from bench.report.differences import Verdict, judge
 from bench.report.formats import Table, Value, interval
-from bench.report.outcomes import exact_p, learned
+from bench.report.outcomes import exact_p, learned, least_p
 from bench.stats import Estimate
 
 EXPERIMENTS = ("first-order", "sensitivity")
@@ -66,6 +66,11 @@ class Change:
     def exact_p(self) -> float | None:
         """See :func:`bench.report.outcomes.exact_p`; none for the default itself."""
         return None if self.setting is None else exact_p(self.row, self.baseline)
+
+    @property
+    def least_p(self) -> float | None:
+        """See :func:`bench.report.outcomes.least_p`; none for the default itself."""
+        return None if self.setting is None else least_p(self.row, self.baseline)
 
 
 def _beats_random(row: Row) -> bool:
@@ -123,6 +128,7 @@ def sensitivity(table: list[Row]) -> Table:
             "verdict": change.verdict,
             "learned": learned(change.row),
             "learned_p": change.exact_p,
+            "learned_p_least": change.least_p,
         }
         for agents, listed in changes(table).items()
         for change in listed

@@ -12,7 +12,8 @@ import numpy as np
 from bench import stats
 from bench.report.aggregate import Row, Setting, normalised_scores, rows
 from bench.report.load import Results, counts
-from bench.stats import Array, Estimate
+from bench.resampling import Array
+from bench.stats import Estimate
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ from bench.report.diagnosed import identity
 from bench.report.formats import Table, Value, interval
 from bench.report.load import Outcome
 from bench.report.mechanism import contrasts, curves, head, with_lost
-from bench.stats import Array
+from bench.resampling import Array, iqm
 
 
 def measured(row: Row) -> list[Teamwork]:
@@ -91,8 +91,8 @@ def switches(table: list[Row]) -> Table:
         teams = [o.teamwork for o in learned(row) if o.teamwork is not None]
         if not teams:
             continue
-        together = stats.iqm(np.array([team.switches for team in teams]))
-        frozen = stats.iqm(np.array([team.switches_frozen for team in teams]))
+        together = iqm(np.array([team.switches for team in teams]))
+        frozen = iqm(np.array([team.switches_frozen for team in teams]))
         for step, (own, alone) in enumerate(zip(together, frozen, strict=True), start=1):
             entries.append(
                 {
@@ -119,10 +119,9 @@ class Example:
 def example(table: list[Row]) -> Example | None:
     """Choose the run to show by rule; none if nothing was learned.
 
-    Of the cells with the source's method, the group goal and prioritized replay (curve B) whose IQM
-    reaches `learned` of the oracle's score, the one with the highest normalised IQM; of its runs
-    the median one.  The record says which of the run's episodes it keeps: the one with the median
-    number of switches.
+    Of the cells of curve B in :func:`bench.report.mechanism.contrasts` whose IQM reaches `learned`
+    of the oracle's score, the one with the highest normalised IQM; of its runs the median one.  The
+    record says which of the run's episodes it keeps: the one with the median number of switches.
     """
     line = load_rules().thresholds.learned
     best: tuple[float, Row] | None = None

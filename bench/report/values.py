@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from bench import stats
+from bench import resampling, stats
 from bench.errors import RequestError
 from bench.files import write_atomic
 from bench.methods import method_entry
@@ -173,6 +173,7 @@ def _grid_numbers(results: Results, example: Row) -> dict[str, str | int | float
         "evaluations": c.evaluations,
         "evaluation-episodes": c.evaluation_episodes,
         "absolute-episodes": c.absolute_episodes,
+        "listed-runs": resampling.LISTED,
         "replicates": stats.REPLICATES,
         "curve-replicates": stats.CURVE_REPLICATES,
         "min-seeds": stats.MIN_SEEDS,

@@ -14,6 +14,7 @@ from bench.report import outcomes
 from bench.report.aggregate import Reference, Row, rows
 from bench.report.differences import Difference, differences, pairs
 from bench.report.load import Problem
+from bench.resampling import iqm
 
 CHANGES = {"priorities": {"sampler"}, "goal": {"reward"}, "method": {"method"}}
 
@@ -46,7 +47,7 @@ def test_an_effect_is_the_difference_of_the_two_and_its_verdict_is_its_interval(
     for pair in found:
         ours, theirs = pair.row.cell.scores, pair.than.cell.scores
         assert pair.effect is not None and pair.effect.lo is not None and pair.effect.hi is not None
-        assert pair.effect.point == pytest.approx(stats.iqm(ours) - stats.iqm(theirs))
+        assert pair.effect.point == pytest.approx(iqm(ours) - iqm(theirs))
         if ours.min() > theirs.max():
             assert pair.verdict == "higher"
         if np.array_equal(ours, theirs):
@@ -70,6 +71,15 @@ def test_the_runs_that_learned_are_compared_by_their_counts(table) -> None:
     assert outcomes.share_learned(with_one) == stats.share(found[2], 7)
     lost = dataclasses.replace(pair.than, reference=Reference(0.0, None))
     assert outcomes.exact_p(pair.row, lost) is None
+    assert outcomes.least_p(pair.row, lost) is None
+
+
+def test_the_least_p_is_that_of_the_most_unlike_counts(table) -> None:
+    pair = pairs(table)[0]
+    runs, others = len(pair.row.cell.scores), len(pair.than.cell.scores)
+    count = outcomes.learned(pair.than)
+    every = [stats.exact_p(could, runs, count, others) for could in range(runs + 1)]
+    assert outcomes.least_p(pair.row, pair.than) == min(every)
 
 
 def test_a_pair_with_few_runs_or_a_diverged_one_has_no_verdict(table) -> None:

@@ -76,9 +76,16 @@ def test_a_run_that_has_learned_by_the_first_interval_has_a_time_before_all_the_
     np.testing.assert_allclose(found.before_learning(found.batch), [0.2])
 
 
-def test_without_an_oracle_nobody_is_said_to_have_learned(course):
-    (entry,) = mechanism.cells([dataclasses.replace(course, reference=Reference(0.0, None))])
-    assert (entry["learned"], entry["learned_at"], entry["between"]) == (0, None, None)
+def test_runs_that_cannot_be_followed_are_in_neither_table(course):
+    config = course.cell.config.model_copy(update={"curriculum": "radius"})
+    moved = dataclasses.replace(course.cell, config=config)
+    table = [
+        dataclasses.replace(course, reference=Reference(0.0, None)),
+        dataclasses.replace(course, cell=moved),
+    ]
+    for build in (mechanism.cells, mechanism.runs):
+        assert build(table) == []
+        assert build([course, *table]) == build([course])
 
 
 def test_contrasts_take_a_setting_once(table):
