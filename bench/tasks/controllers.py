@@ -139,9 +139,7 @@ class Oracle(_Controller):
         velocity = observation[..., :2] / self._gain
         gaps = observation[..., 4 : 4 + 2 * N].unflatten(-1, (N, 2)) / self._gain.unsqueeze(-1)
         ways = gaps.abs().amax(-1)
-        target = torch.empty(ways.shape[:-1], dtype=torch.int64, device=ways.device)
-        for agents, targets in self._groups:
-            target[..., agents] = targets[bottleneck(ways[..., agents.unsqueeze(-1), targets])]
+        target = self._assign(ways)
         chosen = target[..., None, None].expand(*target.shape, 1, 2)
         gap = gaps.gather(-2, chosen).squeeze(-2)
         if self._first_order:
@@ -149,6 +147,13 @@ class Oracle(_Controller):
         # The velocity moves the agent before the action changes it: what is left is for the next.
         wanted = self._fastest(gap - DT * velocity)
         return ((wanted - (1 - DAMPING) * velocity) / (DT * ACCELERATION)).clamp(-1, 1)
+
+    def _assign(self, ways: Tensor) -> Tensor:
+        """Return the target of each agent, given how far it is to each: [..., N, N] -> [..., N]."""
+        target = torch.empty(ways.shape[:-1], dtype=torch.int64, device=ways.device)
+        for agents, targets in self._groups:
+            target[..., agents] = targets[bottleneck(ways[..., agents.unsqueeze(-1), targets])]
+        return target
 
     def _fastest(self, gap: Tensor) -> Tensor:
         """Return the velocity from which full braking stops exactly at `gap`: D inverted."""
@@ -171,6 +176,24 @@ def _braking() -> tuple[list[float], list[float]]:
         speeds.append((speeds[-1] + step) / (1 - DAMPING))
         distances.append(distances[-1] + DT * speeds[-1])
     return speeds, distances
+
+
+class Numbered(Oracle):
+    """Drives as the oracle, but each agent to the target of its own number, wherever that lies.
+
+    What a team of coop-nav scores in which everyone has a role and nobody ever changes it.
+
+    Raises:
+        RequestError: for another task, or for discrete actions.
+    """
+
+    def __init__(self, spec: Spec, make_scheme: SchemeFactory | None, random: Source) -> None:
+        super().__init__(spec, make_scheme, random)
+        if registry.family(spec.config.task) != "coop-nav":
+            raise RequestError("the controller 'numbered' knows only the task coop-nav")
+
+    def _assign(self, ways: Tensor) -> Tensor:
+        return torch.arange(self.spec.agents, device=ways.device).expand(ways.shape[:-1])
 
 
 class Gatherer(_Controller):

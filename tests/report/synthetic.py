@@ -196,7 +196,7 @@ def _diagnostics(config: RunConfig, generator: np.random.Generator) -> records.D
     )
 
 
-CONTROLLERS = ("oracle", "random", "gatherer")
+CONTROLLERS = ("oracle", "random", "numbered", "gatherer")
 
 
 def _level(config: RunConfig, regime: Regime, generator: np.random.Generator) -> float:

@@ -13,7 +13,7 @@ from bench.evaluate import evaluate
 from bench.interfaces import Batch, Spec, Task
 from bench.random import Random as Source
 from bench.tasks import make_task
-from bench.tasks.controllers import Oracle, Random
+from bench.tasks.controllers import Numbered, Oracle, Random
 from bench.tasks.coop_nav import DT, CoopNav
 
 CPU = torch.device("cpu")
@@ -45,6 +45,32 @@ def test_oracle_scores(agents: int, dynamics: str, least: float) -> None:
     reached = score(*make(Oracle, agents, dynamics=dynamics), episodes=1_000)
     assert least < reached["successful_steps"] < least + 0.7
     assert reached["any_success"] == 1
+
+
+@pytest.mark.parametrize("dynamics", ["mpe", "first-order"])
+def test_numbered_agents_each_solve_the_task_of_one(dynamics: str) -> None:
+    """An agent and the target of its number are a team of one, whoever else is there."""
+    task, numbered = make(Numbered, 3, dynamics=dynamics)
+    alone, oracle = make(Oracle, 1, dynamics=dynamics)
+    assert isinstance(task, CoopNav) and isinstance(alone, CoopNav)
+    state = task.reset(Source.from_seeds([0]).fold("start"), 50)
+    parts = task.positions(state), task.velocities(state), task.target_positions(state)
+    for _ in range(5):
+        action = numbered.act(task.observe(state))
+        for i in range(3):
+            own = torch.cat([part[..., i, :] for part in parts], -1)
+            torch.testing.assert_close(action[..., i : i + 1, :], oracle.act(alone.observe(own)))
+        state = task.step(state, action)
+        parts = task.positions(state), task.velocities(state), task.target_positions(state)
+
+
+def test_roles_for_good_cost_a_team_some_steps() -> None:
+    reached = score(*make(Numbered, 2, dynamics="first-order"), episodes=1_000)
+    assert 19.2 < reached["successful_steps"] < 20.0
+    with pytest.raises(RequestError, match="only the task coop-nav"):
+        Numbered(
+            Spec(RunConfig(task="roles"), 1, 2, 20, 2, False, CPU), None, Source.from_seeds([0])
+        )
 
 
 @pytest.mark.parametrize("agents", [1, 7])
