@@ -196,7 +196,7 @@ def _diagnostics(config: RunConfig, generator: np.random.Generator) -> records.D
     )
 
 
-CONTROLLERS = ("oracle", "random", "numbered", "gatherer")
+CONTROLLERS = ("oracle", "oracle-discrete", "random", "numbered", "numbered-discrete", "gatherer")
 
 
 def _level(config: RunConfig, regime: Regime, generator: np.random.Generator) -> float:

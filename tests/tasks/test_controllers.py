@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -122,6 +123,29 @@ def test_oracle_is_as_fast_as_full_speed_allows() -> None:
         assert on_target[due <= step].all()
 
 
+@pytest.mark.parametrize("agents", [2, 3])
+def test_discrete_oracle_is_as_fast_as_five_moves_allow(agents: int) -> None:
+    """Against a search of every number of moves along either axis, and every assignment."""
+    task, oracle = make(Oracle, agents, "discrete", dynamics="first-order")
+    assert isinstance(task, CoopNav)
+    state = task.reset(Source.from_seeds([3]).fold("start"), 1_000)
+    gap = task.target_positions(state).unsqueeze(-3) - task.positions(state).unsqueeze(-2)
+    moves = torch.arange(25.0)
+    x, y = (gap.abs().unsqueeze(-1) - DT * moves).unbind(-2)
+    inside = x.square().unsqueeze(-1) + y.square().unsqueeze(-2) <= task.radius**2 + 1e-6
+    needed = torch.where(inside, moves.unsqueeze(-1) + moves, torch.inf).flatten(-2).amin(-1)
+    orders = itertools.permutations(range(agents))
+    due = torch.stack([needed[..., range(agents), order].amax(-1) for order in orders]).amin(0)
+    reached = torch.full_like(due, torch.inf)
+    for step in range(31):
+        success = task.metrics(state)["successful_steps"].bool()
+        reached = torch.where(success & reached.isinf(), step, reached)
+        state = task.step(state, oracle.act(task.observe(state)))
+    late = (reached > due) & (due <= 30)
+    assert late.float().mean() < 0.005  # the least sum of ways is not always the fewest moves
+    assert (reached < due).float().mean() < 0.03  # a wall, or another agent's target on the way
+
+
 def test_random_scores_near_nothing() -> None:
     for actions in ("continuous", "discrete"):
         reached = score(*make(Random, 2, actions), episodes=2_000)
@@ -169,7 +193,7 @@ def test_controllers_have_nothing_to_learn() -> None:
 
 def test_the_oracle_refuses_what_it_cannot_solve() -> None:
     with pytest.raises(RequestError, match="actions: continuous"):
-        make(Oracle, 2, "discrete")
+        make(Oracle, 2, "discrete", dynamics="mpe")
     config = RunConfig(task="pettingzoo:mpe2.simple_spread_v3", reward="environment")
     with pytest.raises(RequestError, match="only the tasks coop-nav and roles"):
         Oracle(Spec(config, 1, 3, 18, 5, False, CPU), None, Source.from_seeds([0]))
