@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,7 +44,7 @@ def final_scores(table: list[Row]) -> Figure:
     The settings are those of the grid's main task and length of training; if any of them has two
     methods, only those with two.  A name without any run there is left out.
     """
-    found = _main_settings(table)
+    found = settings(table)
     columns = sorted({setting.world.agents for setting in found})
     kinds = list(dict.fromkeys((setting.reward, setting.sampler) for setting in found))
     named = [pair for contestants in found.values() for pair in contestants.items()]
@@ -70,15 +72,16 @@ def final_scores(table: list[Row]) -> Figure:
     return figure
 
 
-def _main_settings(table: list[Row]) -> dict[Setting, dict[str, Row]]:
-    """Find the settings to draw, and in each the rows by the name that tells them apart."""
-    found: dict[Setting, dict[str, Row]] = {}
+def settings(table: list[Row]) -> dict[Setting, dict[str, Row]]:
+    """Find the settings to draw, and in each the rows by the name that tells them apart.
+
+    A method of which some setting has two cells goes by its name in the first experiment that has
+    it, and by its name and the experiment's in every other, so that a name is one thing throughout.
+    """
+    found: dict[Setting, list[Row]] = {}
     for row in table:
-        if row.cell.reference:
-            continue
-        contestants = found.setdefault(row.cell.setting, {})
-        name = row.cell.config.method
-        contestants[f"{name} ({row.cell.experiment})" if name in contestants else name] = row
+        if not row.cell.reference:
+            found.setdefault(row.cell.setting, []).append(row)
     if not found:
         raise RequestError("the grid has references and no method: there is nothing to draw")
 
@@ -86,11 +89,23 @@ def _main_settings(table: list[Row]) -> dict[Setting, dict[str, Row]]:
         return setting.world.task, setting.world.options, setting.episodes
 
     def compared(setting: Setting) -> int:
-        return len({row.cell.config.method for row in found[setting].values()})
+        return len({row.cell.config.method for row in found[setting]})
 
     main = world(max(found, key=compared))  # the first of those with most methods
     found = {setting: rows for setting, rows in found.items() if world(setting) == main}
-    return {setting: rows for setting, rows in found.items() if len(rows) > 1} or found
+    found = {setting: rows for setting, rows in found.items() if len(rows) > 1} or found
+    home: dict[str, str] = {}
+    for row in itertools.chain.from_iterable(found.values()):
+        home.setdefault(row.cell.config.method, row.cell.experiment)
+    counts = [Counter(row.cell.config.method for row in rows) for rows in found.values()]
+    doubled = {method for count in counts for method in count if count[method] > 1}
+
+    def name(row: Row) -> str:
+        method, experiment = row.cell.config.method, row.cell.experiment
+        apart = method in doubled and experiment != home[method]
+        return f"{method} ({experiment})" if apart else method
+
+    return {setting: {name(row): row for row in rows} for setting, rows in found.items()}
 
 
 def _final_panel(ax: Axes, setting: Setting, contestants: dict[str, Row], names: list[str]) -> None:

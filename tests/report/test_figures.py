@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import synthetic
+import yaml
 from synthetic import build_all
 
 from bench.places import Places
@@ -107,6 +108,27 @@ def test_final_scores_name_every_method_and_what_is_left_out(copy):
     assert "Incomplete: 95 of 96 runs (1 invalid)" in shown
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["iql", "ps-maddpg"]
     assert sum(ax.axison for ax in figure.axes) == 8
+
+
+def test_a_name_is_one_thing_in_every_panel(tmp_path):
+    """Also where the experiment that has it by name alone asks for no cell of a panel."""
+    text = synthetic.write_grid(tmp_path).read_text()
+    changed = yaml.safe_load(text)
+    again = {**changed["experiments"]["figure4"], "settings": {"actor_lr": 0.1}}
+    changed["experiments"]["again"] = again
+    changed["experiments"]["figure4"] = {
+        **changed["experiments"]["figure4"],
+        "samplers": ["uniform"],
+    }
+    grid = tmp_path / "two.yaml"
+    grid.write_text(yaml.safe_dump(changed))
+    synthetic.write_records(grid, tmp_path, "zero")
+    named = draw_methods.settings(rows(load(grid, tmp_path)))
+    assert {setting.sampler for setting in named} == {"uniform", "prioritized"}
+    for setting, contestants in named.items():
+        for name, row in contestants.items():
+            assert name.endswith(" (again)") == (row.cell.experiment == "again")
+        assert len(contestants) == (4 if setting.sampler == "uniform" else 2)
 
 
 def test_a_score_without_ends_has_a_free_axis(results):
