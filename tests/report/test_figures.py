@@ -115,7 +115,7 @@ def test_a_name_is_one_thing_in_every_panel(tmp_path):
     text = synthetic.write_grid(tmp_path).read_text()
     changed = yaml.safe_load(text)
     again = {**changed["experiments"]["figure4"], "settings": {"actor_lr": 0.1}}
-    changed["experiments"]["again"] = again
+    changed["experiments"]["later"] = again
     changed["experiments"]["figure4"] = {
         **changed["experiments"]["figure4"],
         "samplers": ["uniform"],
@@ -127,7 +127,7 @@ def test_a_name_is_one_thing_in_every_panel(tmp_path):
     assert {setting.sampler for setting in named} == {"uniform", "prioritized"}
     for setting, contestants in named.items():
         for name, row in contestants.items():
-            assert name.endswith(" (again)") == (row.cell.experiment == "again")
+            assert name.endswith(" (later)") == (row.cell.experiment == "later")
         assert len(contestants) == (4 if setting.sampler == "uniform" else 2)
 
 
