@@ -82,6 +82,31 @@ def marked(verdict: str) -> str:
     return f"{MARKS.get(word, word)} {count}".strip() or "–"
 
 
+def compared() -> str:
+    """Return the comparison of methods: a row a method, a column a setting that has runs."""
+    final = read(ROOT / "results" / "paper", "final")
+    cells = [r for r in final if r["experiment"] == "methods" and r["iqm"]]
+    named = ("reward", "sampler", "agents")
+    settings = list(dict.fromkeys(tuple(r[n] for n in named) for r in cells))
+    scores: dict[str, dict[tuple[str, ...], str]] = {}
+    for r in sorted(cells, key=lambda r: -float(r["iqm"])):
+        runs = "" if r["runs"] == r["expected"] else f" ({r['runs']}/{r['expected']})"
+        score = number(r["iqm"]) + bracket(r) + runs
+        scores.setdefault(f"`{r['method']}`", {})[tuple(r[n] for n in named)] = score
+    for r in final:
+        if (
+            r["experiment"].startswith("references")
+            and r["task_options"] == cells[0]["task_options"]
+        ):
+            for setting in settings:
+                if setting[-1] == r["agents"]:
+                    scores.setdefault(f"*{r['method']}*", {})[setting] = number(r["iqm"])
+    rows = [["Method", *(f"{reward}, {sampler}, N = {N}" for reward, sampler, N in settings)]]
+    for name, own in scores.items():
+        rows.append([name, *(own.get(setting, "–") for setting in settings)])
+    return table(rows)
+
+
 def weights() -> str:
     """Return what the ablation of hypernetworks, and the game of specialisation, say of sharing."""
     folder = ROOT / "results" / "hypernet"
@@ -206,6 +231,7 @@ def percent(text: str) -> str:
 PARTS: dict[str, Callable[[], str]] = {
     "curves": curves,
     "claims": claims,
+    "compared": compared,
     "beyond": beyond,
     "weights": weights,
 }

@@ -206,7 +206,7 @@ def sensitivity(found: dict[int, list[Change]]) -> Figure:
     From MIN_SEEDS runs there is an interval; runs are dots; what has no run says so.
     """
     labels = list(dict.fromkeys(change.label for listed in found.values() for change in listed))
-    figure = style.new_figure(style.TEXT_WIDTH, 1.1 + 0.17 * len(labels))
+    figure = style.new_figure(style.TEXT_WIDTH, 1.1 + 0.14 * len(labels))
     axes = figure.subplots(1, len(found), sharex=True, sharey=True, squeeze=False)[0]
     for ax, (agents, listed) in zip(axes, found.items(), strict=True):
         ax.set_title(f"N = {agents}")

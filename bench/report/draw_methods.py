@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +29,8 @@ METHOD_LINES = [
     (style.BLACK, (0, (8, 2))),
 ]
 """Colour and dashes of the first seven lines of a figure."""
+PAGE_HEIGHT = 9.0
+"""Inches that a figure may take of a page, beside its caption."""
 
 
 def line_look(place: int) -> tuple[str, Any]:
@@ -42,21 +43,31 @@ def final_scores(table: list[Row]) -> Figure:
     """Draw a panel per setting, its methods below each other: every run, the IQM, the interval.
 
     The settings are those of the grid's main task and length of training; if any of them has two
-    methods, only those with two.  A name without any run there is left out.
+    methods, only those with two.  A name without any run with a reward and sampler, at whatever N,
+    is left out there, and so are a reward and sampler without any run.
     """
     found = settings(table)
     columns = sorted({setting.world.agents for setting in found})
-    kinds = list(dict.fromkeys((setting.reward, setting.sampler) for setting in found))
-    named = [pair for contestants in found.values() for pair in contestants.items()]
-    run = dict.fromkeys(name for name, row in named if row.cell.outcomes)
-    names = list(run or dict.fromkeys(name for name, _ in named))
-    figure = style.new_figure(style.TEXT_WIDTH, 0.8 + len(kinds) * (0.53 + 0.16 * len(names)))
-    axes = figure.subplots(len(kinds), len(columns), squeeze=False, sharex=True, sharey=True)
+    names = _names(found, run=True) or _names(found, run=False)
+    count = sum(map(len, names.values()))
+    pitch = min(0.16, (PAGE_HEIGHT - 0.8 - 0.53 * len(names)) / count)
+    figure = style.new_figure(style.TEXT_WIDTH, 0.8 + 0.53 * len(names) + pitch * count)
+    axes = figure.subplots(
+        len(names),
+        len(columns),
+        squeeze=False,
+        sharex=True,
+        sharey="row",
+        height_ratios=[0.53 + pitch * len(own) for own in names.values()],
+    )
     for ax in axes.flat:
         ax.set_axis_off()
-    for setting, contestants in found.items():
-        place = kinds.index((setting.reward, setting.sampler)), columns.index(setting.world.agents)
-        _final_panel(axes[place], setting, contestants, names)
+    shown = {setting: rows for setting, rows in found.items() if _kind(setting) in names}
+    for setting, contestants in shown.items():
+        own = names[_kind(setting)]
+        ax = axes[list(names).index(_kind(setting)), columns.index(setting.world.agents)]
+        _final_panel(ax, setting, contestants, own)
+        ax.tick_params(axis="y", labelsize=min(8, 0.8 * 72 * pitch))
     outcomes = [o for rows in found.values() for row in rows.values() for o in row.cell.outcomes]
     limits = style.score_range(outcomes)
     if limits:
@@ -70,6 +81,21 @@ def final_scores(table: list[Row]) -> Figure:
     if notice:
         figure.suptitle(notice, size=8, color=style.VERMILION)
     return figure
+
+
+def _kind(setting: Setting) -> tuple[str, str]:
+    return setting.reward, setting.sampler
+
+
+def _names(found: dict[Setting, dict[str, Row]], *, run: bool) -> dict[tuple[str, str], list[str]]:
+    """List the names to draw by reward and sampler: of those that have been run, or of all."""
+    names: dict[tuple[str, str], dict[str, None]] = {}
+    for setting, contestants in found.items():
+        for name, row in contestants.items():
+            if row.cell.outcomes or not run:
+                names.setdefault(_kind(setting), {})[name] = None
+    order = list(dict.fromkeys(name for rows in found.values() for name in rows))
+    return {kind: sorted(own, key=order.index) for kind, own in names.items()}
 
 
 def settings(table: list[Row]) -> dict[Setting, dict[str, Row]]:
@@ -95,8 +121,9 @@ def settings(table: list[Row]) -> dict[Setting, dict[str, Row]]:
     found = {setting: rows for setting, rows in found.items() if world(setting) == main}
     found = {setting: rows for setting, rows in found.items() if len(rows) > 1} or found
     home: dict[str, str] = {}
-    for row in itertools.chain.from_iterable(found.values()):
-        home.setdefault(row.cell.config.method, row.cell.experiment)
+    for row in table:
+        if row.cell.setting in found:
+            home.setdefault(row.cell.config.method, row.cell.experiment)
     counts = [Counter(row.cell.config.method for row in rows) for rows in found.values()]
     doubled = {method for count in counts for method in count if count[method] > 1}
 
@@ -143,13 +170,19 @@ def strip(ax: Axes, place: float, runs: Array, found: Estimate | None, cell: Cel
 
 
 def profiles(standings: Overall) -> Figure:
-    """Draw for each method the share of runs above each normalised score, with its band."""
-    figure = style.new_figure(style.TEXT_WIDTH / 2, 2.6)
+    """Draw for each method the share of runs above each normalised score, with its band.
+
+    More methods than there are colours have no bands: these would hide each other.
+    """
+    figure = style.new_figure(style.TEXT_WIDTH, 3.0)
+    banded = len(standings.standings) <= len(METHOD_LINES)
     ax = figure.subplots()
     thresholds = np.linspace(0, 1, 101)
     for place, standing in enumerate(standings.standings):
         colour, dashes = line_look(place)
-        runs = f"{standing.runs}/{standing.expected} runs: {standing.left_out}"
+        runs = f"{standing.runs}/{standing.expected} runs"
+        if standing.left_out != f"{standing.expected - standing.runs} missing":
+            runs += f": {standing.left_out}"
         short = standing.left_out or standing.runs != standing.expected
         label = f"{standing.method} ({runs})" if short else standing.method
         if not standing.strata:
@@ -157,12 +190,12 @@ def profiles(standings: Overall) -> Figure:
             continue
         share = stats.performance_profile(standing.strata, thresholds)
         ax.plot(thresholds, share, color=colour, linestyle=dashes, label=label)
-        if stats.enough(standing.strata):
+        if banded and stats.enough(standing.strata):
             band = stats.performance_profile_band(standing.strata, thresholds)
             ax.fill_between(thresholds, *band, color=colour, alpha=0.15, linewidth=0)
     ax.set_xlim(0, 1)
     ax.set_ylim(-0.02, 1.02)  # so that a line along the bottom shows
     ax.set_xlabel("normalised score τ (random 0, oracle 1)")
     ax.set_ylabel("share of runs above τ")
-    ax.legend(handlelength=3.2)
+    ax.legend(handlelength=3.2, loc="center left", bbox_to_anchor=(1.01, 0.5))
     return figure

@@ -29,7 +29,7 @@ def scaling(found: Lines) -> Figure:
 
     Those of other worlds, which have ends of their own, are left to the table.
     """
-    figure = style.new_figure(style.TEXT_WIDTH, 3.6)
+    figure = style.new_figure(style.TEXT_WIDTH, 2.75)
     ax = figure.subplots()
     here = {name: rows for name, rows in found.rows.items() if _like_own(found, rows.values())}
     drawn = {name: {N: row.cell.scores for N, row in rows.items()} for name, rows in here.items()}
@@ -56,7 +56,9 @@ def scaling(found: Lines) -> Figure:
     ax.set_ylim(-0.8, None)
     ax.set_xlabel("number of agents N")
     ax.set_ylabel(style.metric_label(outcomes[0].metric) if outcomes else "score")
-    figure.legend(loc="outside lower center", ncols=2, fontsize=7, handlelength=3.2)
+    figure.legend(
+        loc="outside lower center", ncols=3, fontsize=6.5, handlelength=2.6, columnspacing=1.2
+    )
     _notice(figure, every)
     return figure
 

@@ -41,8 +41,8 @@ class Standing:
 class Overall:
     """The methods compared over the settings that all of them were run on."""
 
-    settings: int
-    """Settings compared: all methods that have not diverged have runs of the same seeds there,
+    compared: Sequence[Setting]
+    """Those compared: all methods that have not diverged have runs of the same seeds there,
     enough for an interval if any setting has, and the scale's ends are known."""
     common: int
     """Settings that the grid asks of every method."""
@@ -111,7 +111,7 @@ def overall(results: Results) -> Overall:
     sure = [e for e in usable if len(_common_seeds(e, sound)) >= stats.MIN_SEEDS]
     usable = sure or usable
     if not usable:
-        return Overall(0, len(common), [], [])
+        return Overall([], len(common), [], [])
     strata = {name: [_shared(entries, name, sound) for entries in usable] for name in sound}
     ranks = dict(zip(sound, stats.rank_ranges(list(strata.values())), strict=True))
     standings = [
@@ -125,7 +125,8 @@ def overall(results: Results) -> Overall:
         (a.method, b.method, stats.probability_of_improvement(a.strata, b.strata))
         for a, b in itertools.combinations(standings[: len(sound)], 2)
     ]
-    return Overall(len(usable), len(common), standings, improvements)
+    compared = [next(iter(entries.values())).cell.setting for entries in usable]
+    return Overall(compared, len(common), standings, improvements)
 
 
 def _standing(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bench import stats
 from bench.files import write_atomic
+from bench.methods import method_entry
 from bench.report import diagnosed, filmstrip, mechanism, recipe_tables, teams
 from bench.report.ablation import ablation
 from bench.report.aggregate import Row, counted, rows
@@ -161,10 +162,11 @@ def methods(standings: Overall) -> Table:
     return [
         {
             "method": s.method,
+            "actions": method_entry(s.method).actions,
             "rank_first": s.rank[0] if s.rank else None,
             "rank_last": s.rank[1] if s.rank else None,
             **interval("normalised", s.score),
-            "settings": standings.settings,
+            "settings": len(standings.compared),
             "common_settings": standings.common,
             "runs": s.runs,
             "expected": s.expected,

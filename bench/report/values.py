@@ -102,8 +102,12 @@ def values(results: Results) -> dict[str, Any]:
         "numbers": {
             **_grid_numbers(results, example),
             "method": method,
-            "common-settings": standings.settings,
+            "common-settings": standings.common,
         },
+        "compared": [
+            {"reward": s.reward, "sampler": s.sampler, "agents": s.world.agents}
+            for s in standings.compared
+        ],
         "complete": results.complete,
         "kinds": {kind: sum(p.kind == kind for p in results.problems) for kind in KINDS},
         "problems": list(gathered(results.problems))[:LISTED],

@@ -64,7 +64,7 @@ def test_boards_rank_contestants_only_and_best_first(results):
 
 def test_overall_pools_the_common_settings(results):
     found = overall(results)
-    assert (found.settings, found.common) == (8, 8)
+    assert (len(found.compared), found.common) == (8, 8)
     assert [standing.method for standing in found.standings] == ["ps-maddpg", "iql"]
     assert [standing.runs for standing in found.standings] == [48, 48]
     ((better, worse, probability),) = found.improvements
@@ -96,7 +96,7 @@ def test_a_cell_without_runs_has_no_rank_and_leaves_its_setting_out(copy):
         ("ps-maddpg", (1, 1)),
         ("iql", None),
     ]
-    assert (overall(results).settings, overall(results).common) == (7, 8)
+    assert (len(overall(results).compared), overall(results).common) == (7, 8)
 
 
 def test_of_a_setting_those_seeds_enter_that_every_method_has(copy):
@@ -113,7 +113,7 @@ def test_a_setting_of_few_seeds_takes_no_interval_from_the_others(copy):
     for seed in (1, 4):
         place(f"figure4/iql/group-goal-uniform/n2/seed{seed}").unlink()
     found = overall(copy.load())
-    assert (found.settings, found.common) == (7, 8)
+    assert (len(found.compared), found.common) == (7, 8)
     assert all(standing.score.lo is not None for standing in found.standings)
     assert found.standings[0].left_out == "6 unmatched"
     assert found.standings[1].left_out == "2 missing, 4 unmatched"
@@ -130,7 +130,7 @@ def test_a_method_with_a_diverged_run_has_no_rank_however_well_the_others_did(co
         ("ps-maddpg", None),
     ]
     found = overall(copy.load())
-    assert found.settings == found.common == 8
+    assert len(found.compared) == found.common == 8
     assert [(s.method, s.rank) for s in found.standings] == [("iql", (1, 1)), ("ps-maddpg", None)]
 
 
@@ -143,7 +143,7 @@ def test_a_controller_without_its_record_is_no_contestant(tmp_path):
     paths["distance/gatherer/group-goal-uniform/n2/seed0"].unlink()
     found = overall(load(grid, tmp_path))
     assert [standing.method for standing in found.standings] == ["ps-maddpg", "iql"]
-    assert (found.settings, found.common) == (8, 8)
+    assert (len(found.compared), found.common) == (8, 8)
 
 
 def test_without_references_there_are_no_standings(tmp_path):

@@ -6,6 +6,7 @@ import dataclasses
 import xml.etree.ElementTree as ElementTree
 
 import numpy as np
+import pytest
 import synthetic
 import yaml
 from synthetic import build_all
@@ -15,6 +16,7 @@ from bench.report import draw_curves, draw_methods, figures, style
 from bench.report.aggregate import rows
 from bench.report.curves import panels
 from bench.report.load import load
+from bench.report.standings import overall
 
 
 def texts(figure):
@@ -108,6 +110,34 @@ def test_final_scores_name_every_method_and_what_is_left_out(copy):
     assert "Incomplete: 95 of 96 runs (1 invalid)" in shown
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["iql", "ps-maddpg"]
     assert sum(ax.axison for ax in figure.axes) == 8
+
+
+def test_final_scores_leave_out_what_has_no_run_and_fit_a_page(copy, monkeypatch):
+    for path in (copy.out / "runs/figure4/iql").rglob("*.json"):
+        if path.parts[-3] != "group-goal-uniform":
+            path.unlink()
+    for path in (copy.out / "runs/figure4").rglob("summed-individual-uniform/n*/seed*.json"):
+        path.unlink()
+    figure = draw_methods.final_scores(rows(copy.load()))
+    drawn = {
+        ax.get_title().partition(", ")[2]: [label.get_text() for label in ax.get_yticklabels()]
+        for ax in figure.axes
+        if ax.axison and ax.get_title().startswith("N = 2")
+    }
+    assert drawn == {
+        "group-goal, uniform": ["iql", "ps-maddpg"],
+        "group-goal, prioritized": ["ps-maddpg"],
+        "summed-individual, prioritized": ["ps-maddpg"],
+    }
+    monkeypatch.setattr(draw_methods, "PAGE_HEIGHT", 2.6)
+    assert draw_methods.final_scores(rows(copy.load())).get_figheight() == pytest.approx(2.6)
+
+
+def test_the_legend_of_the_profiles_is_beside_them(results):
+    figure = draw_methods.profiles(overall(results))
+    figure.draw_without_rendering()
+    (ax,) = figure.axes
+    assert ax.get_legend().get_window_extent().x0 > ax.get_window_extent().x1
 
 
 def test_a_name_is_one_thing_in_every_panel(tmp_path):
