@@ -67,7 +67,7 @@ def claims() -> str:
         for count in sorted(key for key in lines[0] if key.startswith("N = "))
         if any(line["experiment"] == name and line[count] for line in lines)
     ]
-    rows = [["Claim", "", *(f"{name}, {count}" for name, count in asked)]]
+    rows = [["Claim", "Curve", *(f"{name}, {count}" for name, count in asked)]]
     found = {(line["claim"], line["curve"], line["experiment"]): line for line in lines}
     last = ""
     for claim, curve in dict.fromkeys((line["claim"], line["curve"]) for line in lines):

@@ -37,7 +37,7 @@ def _panels(found: Contrasts, xlabel: str, ylabel: str) -> tuple[Figure, list[Ax
     """Make a figure with a titled panel for each experiment and number of agents."""
     columns = min(COLUMNS, len(found))
     rows = math.ceil(len(found) / columns)
-    figure = style.new_figure(style.TEXT_WIDTH * max(columns, 2) / COLUMNS, 0.9 + 1.35 * rows)
+    figure = style.new_figure(style.TEXT_WIDTH * max(columns, 2) / COLUMNS, 0.9 + 1.2 * rows)
     grid = list(figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat)
     for ax, (experiment, agents) in zip(grid, found, strict=False):
         ax.set_title(f"{experiment}, N = {agents}", size=7)

@@ -137,7 +137,7 @@ def settings(table: list[Row]) -> dict[Setting, dict[str, Row]]:
 
 def _final_panel(ax: Axes, setting: Setting, contestants: dict[str, Row], names: list[str]) -> None:
     ax.set_axis_on()
-    ax.set_title(f"N = {setting.world.agents}, {setting.reward}, {setting.sampler}", size=7)
+    ax.set_title(f"N = {setting.world.agents}, {setting.reward}, {setting.sampler}", size=6.5)
     for name, row in contestants.items():
         if name not in names:
             continue

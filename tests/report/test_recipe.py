@@ -144,7 +144,7 @@ def test_targets_are_reached_by_shares_of_the_oracle(whole) -> None:
     asked = [r for r in read(whole[1], "scaling.csv") if r["target"]]
     written = [r for r in asked if r["name"] == NAME]
     elsewhere = [(r["experiment"], r["agents"]) for r in asked if r["name"] != NAME]
-    again = [("retuned", "6"), ("retuned", "8"), ("retuned-mpe", "4")]
+    again = [("retuned", "6"), ("retuned", "8"), ("retuned-mpe", "4"), ("horizon-mpe", "4")]
     assert elsewhere == [("mpe", "4"), ("scale", "12"), ("scale", "16"), *again]
     longer = [r for r in asked if r["experiment"] == "scale"]
     assert [int(r["agents"]) for r in (*written, *longer)] == sorted(RECIPE.targets)
@@ -208,7 +208,7 @@ def test_the_figures_show_every_run_and_mark_what_is_decisive(whole) -> None:
     drawn = draw_recipe.scaling(found)
     (ax,), labels = drawn.axes, legend(drawn)
     assert labels[:4] == ["scripted oracle", "random actions", "target of the recipe", NAME]
-    elsewhere = {name for name in RECIPE.beside if "double integrator" in name}  # other ends
+    elsewhere = {name for name in RECIPE.beside if "mpe" in name}  # other ends
     assert set(RECIPE.beside) - elsewhere < set(labels) and not elsewhere & set(labels)
     assert elsewhere and not any("no runs" in label for label in labels)
     named = [line for line in ax.lines if line.get_label() in labels[3:]]
