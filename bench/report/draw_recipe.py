@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MARKERS = "oDs^vPX"
-APART = 0.08
-"""Between lines at one number of agents."""
+APART = 0.04
+"""Octaves between lines at one number of agents."""
 
 
 def scaling(found: Lines) -> Figure:
     """Draw the lines with their runs, the ends of the scale, and the targets of the recipe.
+
+    Teams grow by factors, so that the many lines of small ones lie apart.
 
     Those of other worlds, which have ends of their own, are left to the table.
     """
@@ -51,8 +53,10 @@ def scaling(found: Lines) -> Figure:
     if not outcomes:
         said = nothing(every)
         ax.text(0.5, 0.5, said, transform=ax.transAxes, ha="center", color=style.VERMILION)
-    ax.set_xticks(sizes)
-    ax.set_xlim(sizes[0] - 0.6, sizes[-1] + 0.6)
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(sizes, [str(N) for N in sizes])
+    ax.set_xticks([], minor=True)
+    ax.set_xlim(sizes[0] * 2**-0.25, sizes[-1] * 2**0.25)
     ax.set_ylim(-0.8, None)
     ax.set_xlabel("number of agents N")
     ax.set_ylabel(style.metric_label(outcomes[0].metric) if outcomes else "score")
@@ -91,7 +95,8 @@ def _scale(ax: Axes, found: Lines) -> None:
         oracle = references[N].oracle if N in references else None
         if oracle is not None:
             at = share * oracle
-            ax.plot([N - 0.35, N + 0.35], [at, at], color=style.BLUE, lw=4, alpha=0.25, label=label)
+            sides = [N * 2**-0.15, N * 2**0.15]
+            ax.plot(sides, [at, at], color=style.BLUE, lw=4, alpha=0.25, label=label)
             label = "_"
 
 
@@ -102,7 +107,7 @@ def _line(
     colour, dashes = look
     # The first where it belongs, the others to its right and left by turns.
     shift = APART * (-1) ** place * ((place + 1) // 2)
-    there = {N + shift: runs for N, runs in points.items() if len(runs)}
+    there = {N * 2**shift: runs for N, runs in points.items() if len(runs)}
     scores = {at: stats.estimate([runs]) for at, runs in there.items()}
     ax.plot(
         list(scores),
