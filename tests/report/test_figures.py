@@ -32,6 +32,28 @@ def test_bytes_repeat(small, built, tmp_path):
     assert build_all(small.load(), tmp_path / "again") == built
 
 
+def test_the_last_bits_of_a_layout_do_not_show(results, monkeypatch):
+    """They differ between processes: the layout's solver orders by addresses in memory."""
+    from matplotlib.figure import Figure
+
+    def draw():
+        return draw_methods.final_scores(rows(results))
+
+    before = style.drawn("methods", draw)
+    lay_out = Figure.draw_without_rendering
+
+    def elsewhere(figure):
+        lay_out(figure)
+        for ax in figure.axes:
+            left, *rest = ax.get_position(original=True).bounds
+            ax.set_position((left + 1e-14, *rest))
+        for text in figure.texts:
+            text.set_x(text.get_position()[0] + 1e-14)
+
+    monkeypatch.setattr(Figure, "draw_without_rendering", elsewhere)
+    assert style.drawn("methods", draw) == before
+
+
 def test_figures_of_the_grid_as_it_was_are_removed(copy):
     folder = copy.out / "figures"
     folder.mkdir(parents=True, exist_ok=True)
