@@ -1,9 +1,10 @@
-"""The flaw of the distance reward: who maximises it, and who covers the targets."""
+"""The flaw of the distance reward: who maximises it, who covers the targets, what else teaches."""
 
 from __future__ import annotations
 
-from bench.report.aggregate import Row, counted
-from bench.report.formats import Table
+from bench.registry import task_entry
+from bench.report.aggregate import Row, by_configuration, counted, known_by
+from bench.report.formats import Table, interval
 
 REWARD = "distance"
 
@@ -50,4 +51,33 @@ def distance(table: list[Row]) -> Table:
             "any_success": row.any_success,
         }
         for row in pursued(table)
+    ]
+
+
+def rewards(table: list[Row]) -> Table:
+    """Report what learners of the distance reward score by each of the task's rewards.
+
+    All else is the same.  Rewards of which the grid has no such cell are left out.
+    """
+    known = by_configuration(table)
+    learners = [row.cell.config for row in pursued(table) if not row.cell.reference]
+    alike = [
+        known[name]
+        for config in learners
+        for reward in task_entry(config.task).rewards
+        if (name := known_by(config, reward=reward)) in known
+    ]
+    return [
+        {
+            "experiment": row.cell.experiment,
+            "method": row.cell.config.method,
+            "sampler": row.cell.config.sampler,
+            "reward": row.cell.config.reward,
+            "agents": row.cell.config.agents,
+            **counted([row.cell]),
+            **interval("iqm", row.score),
+            **interval("normalised", row.normalised),
+            "any_success": row.any_success,
+        }
+        for row in alike
     ]

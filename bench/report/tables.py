@@ -14,7 +14,7 @@ from bench.report.claims import ledger
 from bench.report.curves import CURVES, letter, panels
 from bench.report.differences import differences
 from bench.report.discovery import discovery
-from bench.report.distance import distance
+from bench.report.distance import distance, rewards
 from bench.report.formats import Table, Value, interval, shown, shown_rank, to_csv, to_tex
 from bench.report.load import KINDS, Results
 from bench.report.outcomes import share_learned
@@ -48,6 +48,7 @@ def build(results: Results, out_dir: Path) -> list[Path]:
         "switches.csv": to_csv(teams.switches(table)),
         "figure5.csv": to_csv(filmstrip.described(teams.example(table))),
         "distance.csv": to_csv(distance(table)),
+        "rewards.csv": to_csv(rewards(table)),
         "differences.csv": to_csv(differences(table)),
         "sensitivity.csv": to_csv(sensitivity(table)),
         "tuning.csv": to_csv(tuning(table)),

@@ -41,6 +41,15 @@ EXPERIMENTS = {
         "seeds": [0],
         "settings": FIRST_ORDER,
     },
+    "rewards": {
+        "question": "And what does it teach?",
+        "methods": ["ps-maddpg"],
+        "rewards": ["distance"],
+        "samplers": ["prioritized"],
+        "agents": [2, 3],
+        "seeds": [0, 1, 2, 3, 4],
+        "settings": FIRST_ORDER,
+    },
     "sensitivity": {
         "question": "What decides?",
         "methods": ["ps-maddpg"],

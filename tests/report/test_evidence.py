@@ -30,7 +30,7 @@ def everything(why, found) -> dict[str, bytes]:
 def test_returns_are_told_as_distances(table):
     pursuers = [
         with_outcomes(row, [dataclasses.replace(o, returns=r) for o in row.cell.outcomes])
-        for row, r in zip(distance.pursued(table), (-60, -135, -66, -180), strict=True)
+        for row, r in zip(distance.pursued(table), (-60, -135, -66, -180, -64, -144), strict=True)
     ]
     found = {(r["method"], r["agents"]): r for r in distance.distance(pursuers)}
     assert found["gatherer", 2]["mean_distance"] == pytest.approx(0.5)
@@ -41,7 +41,22 @@ def test_returns_are_told_as_distances(table):
     assert sorted(bar.get_height() for bar in near.patches) == pytest.approx(
         sorted(r["mean_distance"] for r in found.values())
     )
-    assert len(solved.patches) == 4
+    assert len(solved.patches) == 6
+
+
+def test_what_each_reward_teaches_is_told_of_one_configuration(table):
+    """Not of the world of `figure4`, nor twice."""
+    found = {(r["reward"], r["agents"]): r for r in distance.rewards(table)}
+    assert len(found) == len(distance.rewards(table)) == 6
+    for (reward, agents), entry in found.items():
+        experiment = "rewards" if reward == "distance" else "first-order"
+        row = pick(table, experiment, agents, reward)
+        assert (entry["experiment"], entry["runs"]) == (experiment, 5)
+        assert entry["normalised"] == row.normalised.point
+
+
+def test_controllers_alone_are_taught_nothing(table):
+    assert distance.rewards([row for row in table if row.cell.reference]) == []
 
 
 # -- sensitivity -----------------------------------------------------------------------------------
