@@ -62,27 +62,30 @@ def code_digest() -> str:
 
 
 @functools.cache
-def _commit() -> tuple[str | None, bool | None]:
-    """Return the checkout's commit and whether it has uncommitted changes; None outside of one."""
+def commit(root: Path) -> tuple[str | None, bool | None]:
+    """Return a checkout's commit and whether anything but its results has uncommitted changes.
+
+    None outside of a checkout.  A run that replaces a committed record does not taint the next.
+    """
 
     def git(*words: str) -> str:
-        root = Path(__file__).resolve().parents[1]
         # Without locks: a status that is killed would leave one in the checkout.
         command = ["git", "--no-optional-locks", "-C", str(root), *words]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         return done.stdout.strip()
 
     try:
-        return git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "-uno"))
+        changes = git("status", "--porcelain", "-uno", "--", ".", ":(exclude)results")
+        return git("rev-parse", "HEAD"), bool(changes)
     except (OSError, subprocess.CalledProcessError):
         return None, None
 
 
 def origin(configs: Sequence[RunConfig]) -> dict[str, Any]:
     """Name the code that runs are made by: to be asked before, as it may change meanwhile."""
-    commit, dirty = _commit()
+    made_at, dirty = commit(Path(__file__).resolve().parents[1])
     return {
-        "commit": commit,
+        "commit": made_at,
         "dirty": dirty,
         "code_digest": code_digest(),
         "outside_digest": outside_digest(configs),

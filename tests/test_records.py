@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench import records
+from bench import provenance, records
 from bench.errors import WorldError
 from bench.files import write_atomic
 from bench.records import Record
@@ -151,3 +152,27 @@ def test_a_failed_write_leaves_what_was_there(
     with pytest.raises(WorldError, match="No space left"):
         records.write(tmp_path / "seed0.json", record)
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_replaced_record_is_no_change_of_the_code(tmp_path: Path) -> None:
+    """What is made after it, in the same checkout, is not called dirty."""
+
+    def git(*words: str) -> None:
+        who = ("-c", "user.name=a", "-c", "user.email=a@b")
+        subprocess.run(["git", "-C", str(tmp_path), *who, *words], check=True, capture_output=True)
+
+    def dirty() -> bool | None:
+        provenance.commit.cache_clear()
+        return provenance.commit(tmp_path)[1]
+
+    paths = tmp_path / "bench.py", tmp_path / "results" / "run.json"
+    git("init")
+    for path in paths:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("before")
+    git("add", ".")
+    git("commit", "-m", "before")
+    assert dirty() is False
+    for path, expected in zip(reversed(paths), (False, True), strict=True):
+        path.write_text("after")
+        assert dirty() is expected
