@@ -107,6 +107,16 @@ def compared() -> str:
     return table(rows)
 
 
+def taught() -> str:
+    """Return what a learner gets from each reward: a row a reward, a column a number of agents."""
+    found = read(ROOT / "results" / "paper", "rewards")
+    rewards = dict.fromkeys(r["reward"] for r in found)
+    teams = dict.fromkeys(r["agents"] for r in found)
+    cells = {(r["reward"], r["agents"]): number(r["iqm"]) + bracket(r) for r in found}
+    rows = [[f"`{reward}`", *(cells[reward, agents] for agents in teams)] for reward in rewards]
+    return table([["Reward", *(f"N = {agents}" for agents in teams)], *rows])
+
+
 def weights() -> str:
     """Return what the ablation of hypernetworks, and the game of specialisation, say of sharing."""
     folder = ROOT / "results" / "hypernet"
@@ -231,6 +241,7 @@ def percent(text: str) -> str:
 PARTS: dict[str, Callable[[], str]] = {
     "curves": curves,
     "claims": claims,
+    "taught": taught,
     "compared": compared,
     "beyond": beyond,
     "weights": weights,
