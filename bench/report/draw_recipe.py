@@ -27,9 +27,8 @@ APART = 0.04
 def scaling(found: Lines) -> Figure:
     """Draw the lines with their runs, the ends of the scale, and the targets of the recipe.
 
-    Teams grow by factors, so that the many lines of small ones lie apart.
-
-    Those of other worlds, which have ends of their own, are left to the table.
+    Lines of other worlds, which have ends of their own, are left to the table.  Teams grow by
+    factors along the axis, so that the many lines of small ones lie apart.
     """
     figure = style.new_figure(style.TEXT_WIDTH, 2.75)
     ax = figure.subplots()
