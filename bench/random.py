@@ -103,6 +103,8 @@ class Random:
         return Random(self.keys[replicas], self.device)
 
     def _bits(self, shape: tuple[int, ...]) -> Tensor:
+        if self.device.type == "meta":  # where tensors have no numbers, and each step takes long
+            return torch.empty(len(self.keys), *shape, dtype=torch.int64, device=self.device)
         keys = torch.from_numpy(self.keys.view(np.int64))
         if self.device.type == "cuda":
             keys = keys.pin_memory()  # otherwise the copy would wait for the device
