@@ -54,7 +54,7 @@ def learned(curve: dict[str, Any] | None) -> str:
     return f"{curve['learned']}/{curve['runs']} ({curve['iqm']:.1f})"
 
 
-MARKS = {"supported": "✓", "refuted": "✗", "inconclusive": "○"}
+MARKS = {"supported": "✓", "refuted": "✗", "open": "○"}
 
 
 def claims() -> str:

@@ -19,15 +19,14 @@ from pydantic import Field, model_validator
 from bench import stats
 from bench.grid import Label
 from bench.report import claims_file
-from bench.report.aggregate import Row, by_configuration, counted, known_by
+from bench.report.aggregate import Cell, Row, by_configuration, counted, known_by
 from bench.report.curves import CURVES, letter
 from bench.report.formats import Table, Value
-from bench.report.load import Outcome
 from bench.resampling import Array
 from bench.stats import Estimate
 from bench.validation import Fraction, Name, Positive, Strict, read_yaml, validate
 
-Verdict = Literal["supported", "refuted", "inconclusive"]
+Verdict = Literal["supported", "refuted", "open"]
 
 
 class Thresholds(Strict):
@@ -171,9 +170,9 @@ def glance(entries: Table) -> Table:
 
 def _judge(case: Case) -> Finding:
     if case.row.score is None:
-        return "inconclusive", case.row.cell.why_empty
+        return "open", case.row.cell.why_empty
     if diverged := case.row.cell.count("diverged"):
-        return "inconclusive", f"{diverged} of {case.row.cell.expected} runs diverged"
+        return "open", f"{diverged} of {case.row.cell.expected} runs diverged"
     return RULES[case.claim.test](case)
 
 
@@ -199,7 +198,7 @@ def _said(name: str, found: Estimate | None, digits: int = 2) -> str:
 
 def _when(above: bool | None, *, supports: bool) -> Verdict:
     if above is None:
-        return "inconclusive"
+        return "open"
     return "supported" if above == supports else "refuted"
 
 
@@ -226,7 +225,7 @@ def _nothing(case: Case) -> Finding:
     above, ground = _score(case, case.lines.nothing)
     random, score = case.row.reference.random, case.row.score
     if above is False and random is not None and score and score.side(random) == "above":
-        return "inconclusive", f"{ground}, but above random actions' {random:.3g}"
+        return "open", f"{ground}, but above random actions' {random:.3g}"
     return _when(above, supports=False), ground
 
 
@@ -242,7 +241,7 @@ def _lazy(case: Case) -> Finding:
     said += f"; in {everyone} of {len(teams)} runs all agents are replaceable"
     enough = _above(number, 1.0)
     if enough is False and everyone:
-        return "inconclusive", said
+        return "open", said
     return _when(enough, supports=True), said
 
 
@@ -261,12 +260,12 @@ def all_replaceable(replaceable: list[float], line: float) -> bool:
 def _replans(case: Case) -> Finding:
     oracle = case.row.reference.oracle
     if oracle is None:
-        return "inconclusive", "no oracle"
+        return "open", "no oracle"
     learned = [o for o in case.row.cell.outcomes if o.last >= case.lines.learned * oracle]
     teams = [outcome.teamwork for outcome in learned if outcome.teamwork is not None]
     ground = f"{len(learned)} of {len(case.row.cell.outcomes)} runs learned"
     if len(teams) < stats.MIN_SEEDS:
-        return "inconclusive", ground
+        return "open", ground
     switches = _estimate([sum(team.switches) for team in teams])
     redirected = _estimate([float(np.mean(team.redirected)) for team in teams])
     for_others = _estimate([sum(team.switches) - sum(team.switches_frozen) for team in teams])
@@ -276,37 +275,38 @@ def _replans(case: Case) -> Finding:
     if False in sides:
         return "refuted", said
     more = for_others is not None and for_others.side() == "above"
-    return ("supported" if more and None not in sides else "inconclusive"), said
+    return ("supported" if more and None not in sides else "open"), said
 
 
 def _fewer(case: Case) -> Finding:
     quantity = case.claim.quantity
     assert quantity is not None
     if case.row.cost is None or case.than is None or case.than.cost is None:
-        return "inconclusive", f"no runs of {case.claim.than}"
+        return "open", f"no runs of {case.claim.than}"
     own, other = getattr(case.row.cost, quantity), getattr(case.than.cost, quantity)
     return _when(own < other, supports=True), f"{own:,} against {other:,}"
 
 
 def _sooner(case: Case) -> Finding:
     if case.than is None or not case.than.cell.outcomes:
-        return "inconclusive", f"no runs of {case.claim.than}"
+        return "open", f"no runs of {case.claim.than}"
     if diverged := case.than.cell.count("diverged"):
         lost = f"{diverged} of {case.than.cell.expected} runs of {case.claim.than} diverged"
-        return "inconclusive", lost
+        return "open", lost
     both = (case.row, case.than)
     if not any(_learns(dataclasses.replace(case, row=row))[0] == "supported" for row in both):
-        return "inconclusive", "neither has learned"
-    own, other = (_areas(row.cell.outcomes) for row in both)
+        return "open", "neither has learned"
+    own, other = (areas(row.cell) for row in both)
     chance = stats.probability_of_improvement([own], [other])
     # Strictly: two methods that are alike tie, at exactly one half.
     above = {"above": True, "below": False}.get(chance.side(0.5) or "about")
-    return _when(above, supports=True), _said("probability", chance)
+    runs = f"({len(own)} runs against {len(other)})"
+    return _when(above, supports=True), f"{_said('probability', chance)} {runs}"
 
 
-def _areas(outcomes: tuple[Outcome, ...]) -> Array:
-    """Mean of each learning curve over its evenly spaced points: [n]."""
-    return np.array([outcome.curve.mean() for outcome in outcomes])
+def areas(cell: Cell) -> Array:
+    """Mean of each run's learning curve over its evenly spaced points: [n]."""
+    return cell.curves.mean(1)
 
 
 def _estimate(values: list[float]) -> Estimate | None:

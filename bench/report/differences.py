@@ -15,7 +15,7 @@ from bench import stats
 from bench.report.aggregate import Row, by_configuration, counted, known_by
 from bench.report.curves import CURVES, METHOD, letter
 from bench.report.formats import Table, Value, interval
-from bench.report.outcomes import exact_p, learned
+from bench.report.outcomes import exact_p, learned, sooner
 from bench.stats import Estimate
 
 Kind = Literal["priorities", "goal", "method"]
@@ -81,7 +81,10 @@ def pairs(table: list[Row]) -> list[Difference]:
 
 
 def differences(table: list[Row]) -> Table:
-    """Report every pair."""
+    """Report every pair.
+
+    `sooner` is the probability that a run of the one learns sooner than a run of the other.
+    """
     return [_entry(pair) for pair in pairs(table)]
 
 
@@ -93,6 +96,7 @@ def _entry(pair: Difference) -> dict[str, Value]:
         **_side("than_", pair.than),
         **interval("effect", pair.effect),
         "verdict": pair.verdict,
+        **interval("sooner", sooner(pair.row, pair.than)),
         "learned_p": exact_p(pair.row, pair.than),
     }
 

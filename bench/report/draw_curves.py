@@ -24,7 +24,7 @@ CURVE_MARKERS = {"A": "o", "B": "s", "C": "^", "D": "D"}
 def learning_curves(method: str, by_agents: dict[int, dict[str, Row]]) -> Figure:
     """Draw one panel per number of agents: IQM and band, or below MIN_SEEDS each seed."""
     single = len(by_agents) == 1
-    figure = style.new_figure(style.TEXT_WIDTH / 2 if single else style.TEXT_WIDTH, 2.8)
+    figure = style.new_figure(style.TEXT_WIDTH / 2 if single else style.TEXT_WIDTH, 2.5)
     every = [row.cell for panel in by_agents.values() for row in panel.values()]
     outcomes = [outcome for cell in every for outcome in cell.outcomes]
     axes = figure.subplots(1, len(by_agents), sharey=True, squeeze=False)[0]

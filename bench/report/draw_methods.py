@@ -11,7 +11,7 @@ from bench import stats
 from bench.errors import RequestError
 from bench.report import style
 from bench.report.aggregate import Cell, Row, Setting
-from bench.report.standings import Overall
+from bench.report.standings import Overall, Standing
 from bench.resampling import Array
 from bench.stats import Estimate
 
@@ -29,6 +29,8 @@ METHOD_LINES = [
     (style.BLACK, (0, (8, 2))),
 ]
 """Colour and dashes of the first seven lines of a figure."""
+COLUMNS = 5
+"""Panels side by side."""
 PAGE_HEIGHT = 9.0
 """Inches that a figure may take of a page, beside its caption."""
 
@@ -172,30 +174,41 @@ def strip(ax: Axes, place: float, runs: Array, found: Estimate | None, cell: Cel
 def profiles(standings: Overall) -> Figure:
     """Draw for each method the share of runs above each normalised score, with its band.
 
-    More methods than there are colours have no bands: these would hide each other.
+    A panel each, before the lines of the others: methods that score alike would hide each other.
     """
-    figure = style.new_figure(style.TEXT_WIDTH, 3.0)
-    banded = len(standings.standings) <= len(METHOD_LINES)
-    ax = figure.subplots()
+    columns = min(COLUMNS, len(standings.standings))
+    lines = -(-len(standings.standings) // columns)
+    figure = style.new_figure(style.TEXT_WIDTH, 0.5 + 1.1 * lines)
+    axes = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
+    for ax in axes.flat[len(standings.standings) :]:
+        ax.set_axis_off()
     thresholds = np.linspace(0, 1, 101)
-    for place, standing in enumerate(standings.standings):
-        colour, dashes = line_look(place)
-        runs = f"{standing.runs}/{standing.expected} runs"
-        if standing.left_out != f"{standing.expected - standing.runs} missing":
-            runs += f": {standing.left_out}"
-        short = standing.left_out or standing.runs != standing.expected
-        label = f"{standing.method} ({runs})" if short else standing.method
-        if not standing.strata:
-            ax.plot([], [], color=colour, linestyle=dashes, label=label)
-            continue
-        share = stats.performance_profile(standing.strata, thresholds)
-        ax.plot(thresholds, share, color=colour, linestyle=dashes, label=label)
-        if banded and stats.enough(standing.strata):
+    shares = [
+        stats.performance_profile(s.strata, thresholds) for s in standings.standings if s.strata
+    ]
+    for ax, standing in zip(axes.flat, standings.standings, strict=False):
+        for share in shares:
+            ax.plot(thresholds, share, color="0.85", linewidth=0.6)
+        if standing.strata:
+            share = stats.performance_profile(standing.strata, thresholds)
+            ax.plot(thresholds, share, color=style.BLUE)
+        if stats.enough(standing.strata):
             band = stats.performance_profile_band(standing.strata, thresholds)
-            ax.fill_between(thresholds, *band, color=colour, alpha=0.15, linewidth=0)
-    ax.set_xlim(0, 1)
-    ax.set_ylim(-0.02, 1.02)  # so that a line along the bottom shows
-    ax.set_xlabel("normalised score τ (random 0, oracle 1)")
-    ax.set_ylabel("share of runs above τ")
-    ax.legend(handlelength=3.2, loc="center left", bbox_to_anchor=(1.01, 0.5))
+            ax.fill_between(thresholds, *band, color=style.BLUE, alpha=0.2, linewidth=0)
+        ax.set_title(standing.method, size=7, pad=3)
+        if standing.left_out or standing.runs != standing.expected:
+            ax.text(0.04, 0.06, _entered(standing), size=6, color=style.VERMILION)
+        ax.set_xlim(0, 1)
+        ax.set_ylim(-0.02, 1.02)  # so that a line along the bottom shows
+        ax.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
+    figure.supxlabel("normalised score τ (random 0, oracle 1)", fontsize=8)
+    figure.supylabel("share of runs above τ", fontsize=8)
     return figure
+
+
+def _entered(standing: Standing) -> str:
+    """Say how many of a method's runs there are, and why the others are not, if not for lack."""
+    runs = f"{standing.runs}/{standing.expected} runs"
+    if standing.left_out == f"{standing.expected - standing.runs} missing":
+        return runs
+    return f"{runs}: {standing.left_out}"

@@ -20,34 +20,32 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MARKERS = "oDs^vPX"
-APART = 0.04
+APART = 0.03
 """Octaves between lines at one number of agents."""
 
 
 def scaling(found: Lines) -> Figure:
     """Draw the lines with their runs, the ends of the scale, and the targets of the recipe.
 
-    Lines of other worlds, which have ends of their own, are left to the table.  Teams grow by
-    factors along the axis, so that the many lines of small ones lie apart.
+    Lines of other worlds, which have ends of their own, and those without runs are left to the
+    table.  Teams grow by factors along the axis, so that the many lines of small ones lie apart.
     """
-    figure = style.new_figure(style.TEXT_WIDTH, 2.75)
+    figure = style.new_figure(style.TEXT_WIDTH, 2.6)
     ax = figure.subplots()
     here = {name: rows for name, rows in found.rows.items() if _like_own(found, rows.values())}
+    every = [row.cell for rows in here.values() for row in rows.values()]
     drawn = {name: {N: row.cell.scores for N, row in rows.items()} for name, rows in here.items()}
-    behind = {name: [row.cell for row in rows.values()] for name, rows in here.items()}
     for row in found.transfer:
         name = f"{row.cell.config.method}, trained at N = {row.cell.config.agents} only"
         drawn[name] = {N: transferred(row, N) for N in sizes_of(row)}
-        behind[name] = [row.cell]
-    every = [cell for cells in behind.values() for cell in cells]
+        every.append(row.cell)
     sizes = sorted({N for points in drawn.values() for N in points})
     _scale(ax, found)
-    for place, (name, points) in enumerate(drawn.items()):
-        some = any(len(runs) for runs in points.values())
-        label = name if some else f"{name}: {nothing(behind[name])}"
+    run = [name for name, points in drawn.items() if any(len(runs) for runs in points.values())]
+    for place, name in enumerate(run):
         colour, dashes = line_look(place)
         look = (colour if name in here else style.GREY, dashes)
-        _line(ax, place, look, label, points)
+        _line(ax, place, look, name, drawn[name])
     outcomes = [outcome for cell in every for outcome in cell.outcomes]
     if not outcomes:
         said = nothing(every)
@@ -102,8 +100,9 @@ def _scale(ax: Axes, found: Lines) -> None:
 def _line(
     ax: Axes, place: int, look: tuple[str, Any], label: str, points: dict[int, Array]
 ) -> None:
-    """Draw runs, IQM and interval by number of agents; a line without runs is in the legend."""
+    """Draw runs, IQM and interval by number of agents; without an interval the marker is full."""
     colour, dashes = look
+    marker = MARKERS[(place + place // len(MARKERS)) % len(MARKERS)]
     # The first where it belongs, the others to its right and left by turns.
     shift = APART * (-1) ** place * ((place + 1) // 2)
     there = {N * 2**shift: runs for N, runs in points.items() if len(runs)}
@@ -113,7 +112,7 @@ def _line(
         [score.point for score in scores.values()],
         color=colour,
         ls=dashes,
-        marker=MARKERS[(place + place // len(MARKERS)) % len(MARKERS)],
+        marker=marker,
         ms=4.5,
         mfc="white",
         zorder=4 - place / 10,
@@ -125,8 +124,7 @@ def _line(
         if lo is not None and hi is not None:
             ax.plot([at, at], [lo, hi], color=colour, lw=1.8, alpha=0.8)
         else:
-            words = f"{len(runs)} run{'s' if len(runs) > 1 else ''}"
-            ax.annotate(words, (at, scores[at].point), (5, 3), textcoords="offset points", size=6)
+            ax.plot(at, scores[at].point, marker, color=colour, ms=4.5, zorder=4 - place / 10)
 
 
 def ingredients(found: Lines, compared: list[Comparison]) -> Figure:
@@ -140,7 +138,7 @@ def ingredients(found: Lines, compared: list[Comparison]) -> Figure:
     parts = [c for c in asked if not c.row.cell.untried]
     places = [1.6 + place + 0.8 * (c.kind != "removed") for place, c in enumerate(parts)]
     bottom = places[-1] if places else 0.0
-    figure = style.new_figure(style.TEXT_WIDTH, 1.1 + 0.17 * bottom)
+    figure = style.new_figure(style.TEXT_WIDTH, 1.1 + 0.14 * bottom)
     score, beats = figure.subplots(1, 2, sharey=True, width_ratios=[1.7, 1])
     labels = {0.0: f"the recipe, N = {N}"}
     if own is not None:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from bench import stats
 from bench.report.aggregate import Row
-from bench.report.claims import Thresholds, load_rules
+from bench.report.claims import Thresholds, areas, load_rules
 from bench.stats import Estimate
 
 Outcome = Literal[
@@ -60,6 +60,18 @@ def least_p(row: Row, than: Row) -> float | None:
     if theirs is None or learned(row) is None:
         return None
     return min(stats.exact_p(could, runs, theirs, _ended(than)) for could in (0, runs))
+
+
+def sooner(row: Row, than: Row) -> Estimate | None:
+    """Probability that a run of the one has the larger area under its learning curve.
+
+    None without runs on both sides, and where some diverged.
+    """
+    if not (row.cell.outcomes and than.cell.outcomes):
+        return None
+    if row.cell.count("diverged") or than.cell.count("diverged"):
+        return None
+    return stats.probability_of_improvement([areas(row.cell)], [areas(than.cell)])
 
 
 def judge(letter: str, row: Row) -> Curve:

@@ -125,13 +125,17 @@ def _final(row: Row) -> dict[str, Value]:
 
 
 def _cost(row: Row) -> dict[str, Value]:
-    """Counted costs, and seconds: the only number here that two equal runs need not share."""
+    """Counted costs, a run's updates, and seconds.
+
+    The last is the only number here that two equal runs need not share.
+    """
     cost = row.cost
     return {
         "trained_parameters": cost.trained_parameters if cost else None,
         "inference_parameters": cost.inference_parameters if cost else None,
         "peak_parameters": cost.peak_parameters if cost else None,
         "flops_per_update": cost.flops_per_update if cost else None,
+        "updates": int(row.cell.outcomes[0].updates[-1]) if row.cell.outcomes else None,
         "cpu_seconds": row.cpu_seconds,
     }
 

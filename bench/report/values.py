@@ -105,7 +105,12 @@ def values(results: Results) -> dict[str, Any]:
             "common-settings": standings.common,
         },
         "compared": [
-            {"reward": s.reward, "sampler": s.sampler, "agents": s.world.agents}
+            {
+                "reward": s.reward,
+                "sampler": s.sampler,
+                "agents": s.world.agents,
+                "dynamics": json.loads(s.world.options)["dynamics"],
+            }
             for s in standings.compared
         ],
         "complete": results.complete,

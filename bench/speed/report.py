@@ -7,6 +7,7 @@ import io
 import itertools
 import json
 from collections.abc import Mapping, Sequence
+from decimal import ROUND_HALF_UP, Decimal
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -132,14 +133,17 @@ def _draw_parts(ax: Axes, rows: Rows) -> None:
     ax.barh(range(len(parts)), floors, color=GREY, height=0.25, label="floor: its products alone")
     for place, row in enumerate(parts):
         telling = floors[place] > 0.1 * times[place]
-        ratio = f"  {row['ratio_to_floor']:.2f} x floor" if telling else ""
-        ax.annotate(
-            f"{times[place]:.2f}{ratio}", (times[place], place), (3, 0), va="center", size=6.5,
-            textcoords="offset points",
-        )  # fmt: skip
+        ratio = f"  {_rounded(row['ratio_to_floor'])} x floor" if telling else ""
+        said, at = f"{_rounded(times[place])}{ratio}", (times[place], place)
+        ax.annotate(said, at, (3, 0), va="center", size=6.5, textcoords="offset points")
     ax.margins(x=0.12)
     ax.set_xlabel("CPU ms per update, with the 100 environment steps that come with it")
     ax.legend(loc="lower right")
+
+
+def _rounded(x: float) -> Decimal:
+    """Round as the paper does: halves, as they are written, up."""
+    return Decimal(str(x)).quantize(Decimal("0.01"), ROUND_HALF_UP)
 
 
 def _draw_growth(ax: Axes, rows: Rows, label: str) -> None:

@@ -95,11 +95,11 @@ def judge(asked: Claim, row: Row, than: Row | None = None) -> str:
         ([12.0] * 6, "supported", "refuted", "refuted"),
         ([10.0] * 6, "supported", "refuted", "refuted"),  # on the line counts as above it
         ([5.0] * 6, "refuted", "supported", "refuted"),
-        ([0.5] * 6, "refuted", "supported", "inconclusive"),  # little, but not by chance
+        ([0.5] * 6, "refuted", "supported", "open"),  # little, but not by chance
         ([0.1] * 6, "refuted", "supported", "supported"),
-        ([0.0, 0.0, 0.0, 20.0, 20.0, 20.0], "inconclusive", "inconclusive", "inconclusive"),
-        ([12.0] * 4, "inconclusive", "inconclusive", "inconclusive"),  # too few for an interval
-        ([], "inconclusive", "inconclusive", "inconclusive"),
+        ([0.0, 0.0, 0.0, 20.0, 20.0, 20.0], "open", "open", "open"),
+        ([12.0] * 4, "open", "open", "open"),  # too few for an interval
+        ([], "open", "open", "open"),
     ],
 )
 def test_scores(make_row: Any, scores: list[float], learns: str, fails: str, nothing: str) -> None:
@@ -112,7 +112,7 @@ def test_a_diverged_run_leaves_no_verdict(make_row: Any) -> None:
     row = make_row([12.0] * 6)
     lost = (Problem("a run", "diverged", "NaN"),)
     row = dataclasses.replace(row, cell=dataclasses.replace(row.cell, problems=lost))
-    assert judge(claim("learns"), row) == "inconclusive"
+    assert judge(claim("learns"), row) == "open"
 
 
 def test_a_cell_that_lost_all_of_its_runs_is_not_called_one_without_runs(make_row: Any) -> None:
@@ -121,7 +121,7 @@ def test_a_cell_that_lost_all_of_its_runs_is_not_called_one_without_runs(make_ro
     lost = tuple(Problem(f"run {i}", kind, "?") for i, kind in enumerate(["missing", "diverged"]))
     row = dataclasses.replace(row, cell=dataclasses.replace(row.cell, problems=lost))
     verdict, ground = claims._judge(Case(claim("learns"), row, None, LINES))
-    assert (verdict, ground) == ("inconclusive", "no usable runs (1 missing, 1 diverged)")
+    assert (verdict, ground) == ("open", "no usable runs (1 missing, 1 diverged)")
     assert judge_curve("A", row).outcome == "no usable runs"
     entry = {"claim": "?", "experiment": "e", "curve": "A", "agents": 2, "verdict": verdict}
     (line,) = glance([{**entry, "ground": ground, "runs": 0, "expected": 2}])
@@ -131,7 +131,7 @@ def test_a_cell_that_lost_all_of_its_runs_is_not_called_one_without_runs(make_ro
 def test_without_an_oracle_nothing_is_judged(make_row: Any) -> None:
     row = dataclasses.replace(make_row([12.0] * 6), reference=Reference(0.1, None))
     for test in ("learns", "fails", "nothing", "lazy", "replans"):
-        assert judge(claim(test), row) == "inconclusive"
+        assert judge(claim(test), row) == "open"
 
 
 @pytest.mark.parametrize(
@@ -147,11 +147,11 @@ def test_failure_through_lazy_agents(make_row: Any) -> None:
     asked = claim("lazy")
     assert judge(asked, make_row([3.0] * 6, [lazy] * 6)) == "supported"
     assert judge(asked, make_row([3.0] * 6, [busy] * 6)) == "refuted"
-    assert judge(asked, make_row([3.0] * 6, [lazy] * 3 + [busy] * 3)) == "inconclusive"
-    assert judge(asked, make_row([3.0] * 6)) == "inconclusive"  # not measured
+    assert judge(asked, make_row([3.0] * 6, [lazy] * 3 + [busy] * 3)) == "open"
+    assert judge(asked, make_row([3.0] * 6)) == "open"  # not measured
     none_works = team([0.9, 0.9])
-    assert judge(asked, make_row([3.0] * 6, [none_works] * 6)) == "inconclusive"
-    assert judge(asked, make_row([3.0] * 6, [busy] * 5 + [none_works])) == "inconclusive"
+    assert judge(asked, make_row([3.0] * 6, [none_works] * 6)) == "open"
+    assert judge(asked, make_row([3.0] * 6, [busy] * 5 + [none_works])) == "open"
     assert judge(asked, make_row([15.0] * 6, [lazy] * 6)) == "refuted"  # it did not fail
 
 
@@ -162,10 +162,10 @@ def test_replanning_is_judged_on_runs_that_learned(make_row: Any) -> None:
     assert judge(asked, make_row([15.0] * 6, [turns] * 6)) == "supported"
     assert judge(asked, make_row([15.0] * 6, [stays] * 6)) == "refuted"
     # As many switches beside frozen team-mates: they are not what agents turn for.
-    assert judge(asked, make_row([15.0] * 6, [blind] * 6)) == "inconclusive"
+    assert judge(asked, make_row([15.0] * 6, [blind] * 6)) == "open"
     # Of eight runs the three that learned nothing have no say; four that did are too few.
     assert judge(asked, make_row([15.0] * 5 + [0.0] * 3, [turns] * 5 + [stays] * 3)) == "supported"
-    assert judge(asked, make_row([15.0] * 4 + [0.0] * 4, [turns] * 8)) == "inconclusive"
+    assert judge(asked, make_row([15.0] * 4 + [0.0] * 4, [turns] * 8)) == "open"
     # What is measured is the last policy, so it is that one which has to have learned.
     fell = [15.0] * 5 + [0.0] * 3
     teams = [turns] * 5 + [stays] * 3
@@ -177,19 +177,19 @@ def test_what_is_counted_and_what_comes_sooner(make_row: Any) -> None:
     asked = claim("fewer", quantity="trained_parameters", than="maddpg")
     assert judge(asked, few, many) == "supported"
     assert judge(asked, many, few) == judge(asked, few, few) == "refuted"
-    assert judge(asked, few, None) == "inconclusive"
+    assert judge(asked, few, None) == "open"
     early = make_row([15.0] * 6, areas=[5, 6, 7, 5, 6, 7])
     late = make_row([15.0] * 6, areas=[1, 2, 3, 1, 2, 3])
     asked = claim("sooner", than="maddpg")
     assert judge(asked, early, late) == "supported"
     assert judge(asked, late, early) == "refuted"
-    assert judge(asked, early, early) == "inconclusive"
+    assert judge(asked, early, early) == "open"
     slow, hopeless = make_row([0.1] * 6, areas=[1] * 6), make_row([0.0] * 6, areas=[0] * 6)
-    assert judge(asked, slow, hopeless) == "inconclusive"
+    assert judge(asked, slow, hopeless) == "open"
     lost = (Problem("a run", "diverged", "NaN"),)
     lucky = dataclasses.replace(late, cell=dataclasses.replace(late.cell, problems=lost))
     verdict, ground = claims._judge(Case(asked, early, lucky, LINES))
-    assert verdict == "inconclusive" and "runs of maddpg diverged" in ground
+    assert verdict == "open" and "runs of maddpg diverged" in ground
     assert judge(asked, early, hopeless) == "supported"
     assert judge(asked, hopeless, early) == "refuted"
 

@@ -74,6 +74,15 @@ def test_the_runs_that_learned_are_compared_by_their_counts(table) -> None:
     assert outcomes.least_p(pair.row, lost) is None
 
 
+def test_the_sooner_one_has_the_larger_area_under_its_learning_curve(table) -> None:
+    for pair, entry in zip(pairs(table), differences(table), strict=True):
+        ours, theirs = (row.cell.curves.mean(1) for row in (pair.row, pair.than))
+        wins = [(a > b) + (a == b) / 2 for a in ours for b in theirs]
+        assert entry["sooner"] == pytest.approx(np.mean(wins))
+    diverged = dataclasses.replace(pair.than.cell, problems=(Problem("a run", "diverged", "NaN"),))
+    assert outcomes.sooner(pair.row, dataclasses.replace(pair.than, cell=diverged)) is None
+
+
 def test_the_least_p_is_that_of_the_most_unlike_counts(table) -> None:
     pair = pairs(table)[0]
     runs, others = len(pair.row.cell.scores), len(pair.than.cell.scores)

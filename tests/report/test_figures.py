@@ -17,6 +17,7 @@ from bench.report.aggregate import rows
 from bench.report.curves import panels
 from bench.report.load import load
 from bench.report.standings import overall
+from bench.stats import performance_profile
 
 
 def texts(figure):
@@ -155,11 +156,16 @@ def test_final_scores_leave_out_what_has_no_run_and_fit_a_page(copy, monkeypatch
     assert draw_methods.final_scores(rows(copy.load())).get_figheight() == pytest.approx(2.6)
 
 
-def test_the_legend_of_the_profiles_is_beside_them(results):
-    figure = draw_methods.profiles(overall(results))
-    figure.draw_without_rendering()
-    (ax,) = figure.axes
-    assert ax.get_legend().get_window_extent().x0 > ax.get_window_extent().x1
+def test_every_method_has_a_panel_of_its_profile_before_those_of_the_others(results):
+    found = overall(results)
+    panels = draw_methods.profiles(found).axes
+    assert [ax.get_title() for ax in panels] == [s.method for s in found.standings]
+    for ax, standing in zip(panels, found.standings, strict=True):
+        *others, own = ax.lines
+        assert len(others) == len(found.standings)
+        expected = performance_profile(standing.strata, own.get_xdata())
+        assert own.get_ydata().tolist() == expected.tolist()
+        assert ax.collections, "its band"
 
 
 def test_a_name_is_one_thing_in_every_panel(tmp_path):
