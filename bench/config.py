@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
-from bench import registry
+from bench import registry, versions
 from bench.errors import RequestError, nearest
 from bench.methods import check_options, load_methods, method_entry
 from bench.validation import Fraction, Name, Noise, Positive, Rate, Seed, Strict, validate
@@ -291,7 +291,7 @@ def behaviour(config: RunConfig) -> dict[str, str]:
     if config.augmentation != "none":
         parts["augmentation"] = (registry.AUGMENTATION, {})
     return {
-        part: f"{path}@{registry.version(path, options)}"
+        part: f"{path}@{versions.version(path, options)}"
         + (f" {json.dumps(options, sort_keys=True)}" if options else "")
         for part, (path, options) in parts.items()
     }
@@ -301,4 +301,4 @@ def outside_digest(configs: Sequence[RunConfig]) -> str:
     """Hash the sources from outside that decide the numbers of runs: 16 hex digits, or ''."""
     paths = {part.partition("@")[0] for c in configs for part in behaviour(c).values()}
     paths |= {environment for c in configs if (environment := c.task.partition(":")[2])}
-    return registry.outside(paths)
+    return versions.outside(paths)

@@ -12,19 +12,29 @@ from bench.errors import RequestError, WorldError
 from bench.grid import Run, expand, load_grid
 from bench.methods import methods_file
 from bench.places import Places
-from bench.staleness import changed_behaviour, changed_settings
+from bench.staleness import changed
 
 Kind = Literal[
     "missing",  # the grid asks for the run, and there is no record
     "failed",  # the same, and the run's log ends in an error
     "invalid",  # truncated, damaged, or not a record
-    "stale",  # made with another configuration than the grid's
-    "behaviour",  # made by another behaviour version than the code's
+    "stale",  # made with another configuration than the grid's, or by another behaviour version
     "duplicated",  # the record of another run of the grid
     "unexpected",  # the grid has no such run
     "dirty",  # made from a checkout with uncommitted changes
     "diverged",  # a sound record of a run that met a NaN or infinity: a result, and no defect
 ]
+
+REMEDIES: Mapping[Kind, str] = {
+    "missing": "train it, as `snakemake` or `hypercoop train --grid GRID --run RUN` does",
+    "failed": "its log, of the same name below logs/, says why; then train it",
+    "invalid": "delete the record, and the run is trained anew",
+    "stale": "delete the record, and the run is trained anew",
+    "duplicated": "delete the record, and the run is trained anew",
+    "unexpected": "delete the record, or ask for the run in the grid",
+    "dirty": "commit what it was made by, and train it with --force",
+    "diverged": "nothing to mend: every table and figure says so",
+}
 
 
 @dataclass(frozen=True)
@@ -111,10 +121,8 @@ def _examine_record(
         yield Finding(key, "duplicated", f"it is the record of {owner}")
     elif run is None:
         yield Finding(key, "unexpected", "the grid has no such run")
-    elif reason := changed_settings(record, run):
+    elif reason := changed(record, run):
         yield Finding(key, "stale", reason)
-    elif reason := changed_behaviour(record, run):
-        yield Finding(key, "behaviour", reason)
     if record.provenance.get("dirty"):
         commit = record.provenance.get("commit")
         yield Finding(key, "dirty", f"made with uncommitted changes to commit {commit}")

@@ -1,26 +1,18 @@
-"""The tables of what there is, by import path, and their behaviour versions.
+"""The tables of what there is, by import path.
 
 Adding a task, a reward or a sampler is one new file and one line here; adding a method is one entry
 in ``config/methods.yaml``.  Nothing here imports torch, so that planning a grid of thousands of
-runs stays fast: modules are imported only when a run is trained, and the **behaviour version** that
-each module declares (``VERSION = 3`` at its top level) is read from its source text.
-
-A behaviour version moves when, and only when, a change alters the numbers that a run produces.  It
-is what makes a record stale; ``tests/golden`` holds the versions to the numbers.
+runs stays fast: modules are imported only when a run is trained.
 """
 
 from __future__ import annotations
 
-import ast
-import functools
-import hashlib
 import importlib
 import importlib.util
 import inspect
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from bench.errors import RequestError, nearest
@@ -196,76 +188,6 @@ def load(path: str) -> Any:
         return getattr(importlib.import_module(module), name)
     except Exception as error:  # a module from outside may fail in any way
         raise RequestError(f"cannot import '{path}': {error}") from error
-
-
-@functools.cache
-def source(path: str) -> Path:
-    """Return the file that ``package.module:Name`` lives in, without importing that module.
-
-    Raises:
-        RequestError: if there is none, or the package that it is in cannot be imported.
-    """
-    module = path.partition(":")[0]
-    try:
-        spec = importlib.util.find_spec(module)
-    except Exception as error:  # a package from outside may fail in any way
-        raise RequestError(f"cannot find '{path}': {error}") from error
-    if spec is None or spec.origin is None:
-        raise RequestError(f"cannot find '{path}': no module named '{module}'")
-    return Path(spec.origin)
-
-
-def outside(paths: Iterable[str]) -> str:
-    """Hash the sources of what does not come with the harness: 16 hex digits, or ''.
-
-    Of a package all modules; of a module by itself its file.
-    """
-    own = Path(__file__).resolve().parents[1]
-    files: set[Path] = set()
-    for found in {source(path).resolve() for path in paths}:
-        if found.is_relative_to(own / "bench") or found.is_relative_to(own / "baselines"):
-            continue
-        packaged = (found.parent / "__init__.py").exists()
-        files |= set(found.parent.rglob("*.py")) if packaged else {found}
-    digest = hashlib.sha256()
-    for file in sorted(files):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()[:16] if files else ""
-
-
-@functools.cache
-def _declared(path: str) -> Mapping[str, Any]:
-    """Read the literals that the module of ``path`` assigns to names of its top level."""
-    found = {}
-    try:
-        module = ast.parse(source(path).read_text(encoding="utf-8"))
-    except (SyntaxError, ValueError, OSError) as error:
-        raise RequestError(f"cannot read '{path}': {error}") from error
-    for node in module.body:
-        if isinstance(node, ast.Assign) and isinstance(node.value, (ast.Constant, ast.Dict)):
-            names = {target.id for target in node.targets if isinstance(target, ast.Name)}
-            for name in names & {"VERSION", "OPTION_VERSIONS"}:
-                found[name] = ast.literal_eval(node.value)
-    return found
-
-
-def version(path: str, options: Mapping[str, Any] = {}) -> int:
-    """Read the behaviour version that the module of ``path`` declares as ``VERSION = <int>``.
-
-    One that changed what some options do, and nothing else, declares ``OPTION_VERSIONS`` besides,
-    which maps ``option`` or ``option=value`` to a higher version: runs with that option have it.
-
-    Raises:
-        RequestError: if the module declares none.
-    """
-    declared = _declared(path)
-    if not isinstance(declared.get("VERSION"), int):
-        raise RequestError(
-            f"{source(path)} declares no behaviour version: write VERSION = 1 at its top"
-        )
-    higher = declared.get("OPTION_VERSIONS", {})
-    named = {*options, *(f"{name}={value}" for name, value in options.items())}
-    return max(declared["VERSION"], *(higher[name] for name in named & higher.keys()), 0)
 
 
 def options_model(path: str) -> Any:

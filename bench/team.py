@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from bench import registry
+from bench import registry, versions
 from bench.config import FREE, RunConfig
 from bench.errors import RequestError, is_out_of_memory
 from bench.interfaces import Algorithm, Layered, SchemeFactory, Spec, Task
@@ -39,7 +39,7 @@ def build_algorithm(entry: MethodEntry, spec: Spec, random: Random) -> Algorithm
         raise
     except Exception as error:  # code from outside may fail in any way
         named = [path for path in (entry.algorithm, entry.scheme) if path]
-        if is_out_of_memory(error) or not registry.outside(named):
+        if is_out_of_memory(error) or not versions.outside(named):
             raise
         raise RequestError(
             f"{' with '.join(named)}: {type(error).__name__}: {error}; "

@@ -32,7 +32,6 @@ rule tables:
         RECORDS,
     output:
         f"{RESULTS}/tables/final.csv",
-        f"{RESULTS}/tables/table1.csv",
         # Made last, when all of them are there: more than these are written.
         touch(f"{RESULTS}/tables/.complete"),
     log:

@@ -76,7 +76,7 @@ def test_each_planted_defect_is_found_and_nothing_else(
     path = plant("invalid")
     path.write_bytes(path.read_bytes()[:1000])
     edit(plant("stale"), another_gamma)
-    edit(plant("behaviour"), lambda v: v["behaviour"].update(loop="bench.train:train@1"))
+    edit(plant("stale"), lambda v: v["behaviour"].update(loop="bench.train:train@1"))
     edit(plant("dirty"), lambda v: v["provenance"].update(dirty=True))
     edit(plant("diverged"), diverge)
     path = plant("duplicated")
@@ -91,13 +91,16 @@ def test_each_planted_defect_is_found_and_nothing_else(
 
     edit(extra, another_seed)
     (files[cell[-1]].parent / ".tmp-seed0.json-xyz").write_text("{")  # of a killed writer
-    assert set(planted.values()) == set(get_args(doctor.Kind))
+    assert set(planted.values()) == set(get_args(doctor.Kind)) == doctor.REMEDIES.keys()
     assert {f.run: f.kind for f in doctor.examine(demo, GRID)} == planted
     assert len(doctor.examine(demo, GRID)) == len(planted)
     assert main(["doctor", str(demo), f"--grid={GRID}", "--json"]) == 1
     said = capsys.readouterr()
     assert {row["run"]: row["kind"] for row in json.loads(said.out)} == planted
     assert said.err == f"hypercoop: error: {demo}: 1 missing and {len(planted) - 2} defective\n"
+    assert main(["doctor", str(demo), f"--grid={GRID}"]) == 1
+    last = capsys.readouterr().out.splitlines()[-len(doctor.REMEDIES) :]
+    assert last == [f"{kind}: {remedy}" for kind, remedy in doctor.REMEDIES.items()]
 
 
 @pytest.mark.parametrize("ending", ["", ".before"])

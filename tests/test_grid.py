@@ -15,7 +15,7 @@ import pytest
 from counting import calls, cpu_seconds
 from small import grid, write
 
-from bench import registry
+from bench import registry, versions
 from bench.config import RunConfig, behaviour, outside_digest, resolve
 from bench.errors import RequestError
 from bench.grid import Experiment, Grid, expand, load_grid
@@ -136,7 +136,7 @@ def test_every_method_names_parts_that_exist_and_declare_a_version() -> None:
         path for entry in registry.TASKS.values() for path in (entry.path, *entry.rewards.values())
     ]
     for path in (*tasks, *registry.SAMPLERS.values()):
-        assert registry.version(path) >= 1
+        assert versions.version(path) >= 1
         assert callable(registry.load(path))
 
 
@@ -146,9 +146,41 @@ def test_an_option_may_have_a_higher_version_than_its_module(
     text = 'VERSION = 2\nOPTION_VERSIONS = {"warm": 3, "kind=b": 4}\n'
     (tmp_path / "versioned.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
-    versions = {"{}": 2, '{"kind": "a"}': 2, '{"warm": 9}': 3, '{"kind": "b", "warm": 1}': 4}
-    for options, expected in versions.items():
-        assert registry.version("versioned:Scheme", json.loads(options)) == expected
+    expectations = {"{}": 2, '{"kind": "a"}': 2, '{"warm": 9}': 3, '{"kind": "b", "warm": 1}': 4}
+    for options, expected in expectations.items():
+        assert versions.version("versioned:Scheme", json.loads(options)) == expected
+
+
+def test_a_class_has_a_higher_version_when_one_that_it_derives_from_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also by way of a class beside it, and of a module that declares no version."""
+    modules = {
+        "__init__": "",
+        "grand": "VERSION = 3\nclass Root: ...\n",
+        "between": "from lineage.grand import Root\nclass Mid(Root): 0\nclass Between(Mid): 0\n",
+        "last": "from lineage.between import Between as Old\nVERSION = 2\nclass Last(Old): ...\n",
+        "alone": "VERSION = 2\nclass Alone: ...\n",
+    }
+    (tmp_path / "lineage").mkdir()
+    for name, text in modules.items():
+        (tmp_path / f"lineage/{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert versions.version("lineage.last:Last") == 4, "1, 2 more of the root, and 1 of its own"
+    assert versions.version("lineage.alone:Alone") == 2
+
+
+def test_a_raised_version_of_q_learning_reaches_what_is_built_on_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    declared = versions._declared
+    raised = {"baselines.algorithms.iql": {"VERSION": 2}, "bench.replay.uniform": {"VERSION": 3}}
+    monkeypatch.setattr(versions, "_declared", lambda name: raised.get(name, declared(name)))
+    for name in ("decomposition:QMIX", "decomposition:VDN", "meta:MetaDQN"):
+        assert versions.version(f"baselines.algorithms.{name}") == 2, name
+    assert versions.version("baselines.algorithms.meta:MetaDDPG") == 1
+    assert versions.version("bench.replay.hindsight:Hindsight") == 3
+    assert versions.version("bench.replay.hindsight:HindsightPrioritized") == 1
 
 
 def test_sources_from_outside_are_hashed_a_package_whole(

@@ -56,7 +56,7 @@ def faults(options: argparse.Namespace) -> None:
 
 def doctor(options: argparse.Namespace) -> None:
     """Say what is wrong with a folder of records."""
-    from bench.doctor import examine, find_grid
+    from bench.doctor import REMEDIES, examine, find_grid
 
     findings = examine(options.results, options.grid or find_grid(options.results))
     if options.json:
@@ -64,6 +64,10 @@ def doctor(options: argparse.Namespace) -> None:
     else:
         for runs, what, _ in by_cell((f.run, f"{f.kind}: {f.reason}") for f in findings):
             print(f"{runs}: {what}")
+        kinds = {finding.kind for finding in findings}
+        for kind, remedy in REMEDIES.items():
+            if kind in kinds:
+                print(f"{kind}: {remedy}")
     missing = sum(finding.kind == "missing" for finding in findings)
     defects = sum(finding.kind not in ("diverged", "missing") for finding in findings)
     counts = {"missing": missing, "defective": defects}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from bench import registry
+from bench import registry, versions
 from bench.conformance.method import METHOD_CHECKS, spec_of
 from bench.conformance.scheme import SCHEME_CHECKS, N
 from bench.errors import RequestError
@@ -49,7 +49,7 @@ def candidates(name: str) -> dict[str, MethodEntry]:
 def declares_its_behaviour_versions(entry: MethodEntry) -> None:
     """Check what records name a method's behaviour by."""
     for path in filter(None, (entry.algorithm, entry.scheme)):
-        registry.version(path)
+        versions.version(path)
 
 
 def examine(entry: MethodEntry) -> dict[str, str | None]:

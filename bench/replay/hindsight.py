@@ -19,7 +19,6 @@ from bench.replay.storage import Replay
 from bench.replay.uniform import Uniform
 
 VERSION = 1
-"""Moves also when those of uniform and prioritized replay do, which these are made of."""
 
 
 class _Relabelled:

@@ -74,9 +74,12 @@ def _number(value: Value) -> str:
 
 
 def to_tex(table: Table, notice: str) -> str:
-    """Write a booktabs tabular; a notice of what is left out becomes its last line."""
+    """Write a booktabs tabular; a notice of what is left out becomes its last line.
+
+    An empty table is an empty file.
+    """
     if not table:
-        return "% no rows\n"
+        return ""
     header = list(table[0])
     lines = [
         rf"\begin{{tabular}}{{{'l' * len(header)}}}",

@@ -81,8 +81,13 @@ def build(results: Results, out_dir: Path) -> list[Path]:
 
 
 def table1(table: list[Row]) -> Table:
-    """Table 1: what the curves of Figure 4 are, and how many runs each has over all N."""
+    """Table 1: what the curves of Figure 4 are, and how many runs each has over all N.
+
+    Nothing of a grid without that figure.
+    """
     by_agents = next(iter(panels(table).values()), {})
+    if not by_agents:
+        return []
     entries: Table = []
     for curve, (reward, sampler) in CURVES.items():
         drawn = {N: panel[curve].cell for N, panel in by_agents.items() if curve in panel}
