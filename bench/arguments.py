@@ -89,17 +89,19 @@ def parser() -> Parser:
             values.add_argument(flag, metavar="VALUE", help=text.replace("%", "%%"))
     _add_task_option(values, "option of the task, e.g. --task-option max_cycles=25; repeatable")
 
-    for name, text in (
-        ("evaluate", "re-evaluate a saved policy"),
-        ("watch", "draw a saved policy's trajectories (PNG) and an animation (GIF)"),
+    for name, episodes, text in (
+        ("evaluate", 320, "re-evaluate a saved policy"),
+        ("watch", 6, "draw a saved policy's trajectories (PNG) and an animation (GIF)"),
     ):
         command = commands.add_parser(name, help=text)
         command.add_argument("policy", type=Path, metavar="RUN", help="policy or record of a run")
-        command.add_argument("--which", choices=["best", "final"], default="best")
-        command.add_argument("--seed", type=int, default=0, help="seed of the episodes")
         command.add_argument(
-            "--episodes", type=int, default=320 if name == "evaluate" else 6, help="greedy episodes"
+            "--which", choices=["best", "final"], default="best", help="policy (default: best)"
         )
+        text = "seed of the episodes (default: 0)"
+        command.add_argument("--seed", type=int, default=0, help=text)
+        text = f"greedy episodes (default: {episodes})"
+        command.add_argument("--episodes", type=int, default=episodes, help=text)
         command.add_argument(
             "--agents", type=int, help="act with another number of agents than in training"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import reprlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Annotated, Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from bench.errors import RequestError, nearest
 
@@ -58,10 +60,22 @@ def validate(model: type[ModelT], values: Any, where: str) -> ModelT:
         elif first["type"] == "missing":
             reason = f"missing key '{key}'"
         else:
-            message = first["msg"].removeprefix("Value error, ")
+            message = _words(first)
             # Shortened: YAML's aliases make small files with enormous values.
             reason = f"{key} = {reprlib.repr(first['input'])}: {message}" if key else message
         raise RequestError(f"{where}: {reason}") from error
+
+
+def _words(error: ErrorDetails) -> str:
+    """Say what would be right, for those who do not know what a pattern or a valid list is."""
+    if error["type"] == "list_type":
+        return "must be a list, such as [1, 2]"
+    if error["type"] == "string_pattern_mismatch":  # one of names
+        pattern = error["ctx"]["pattern"]
+        letters = "letters" if "A-Z" in pattern else "lower-case letters"
+        signs = [sign for sign in "._:-" if sign in re.sub("[a-zA-Z0-9]-[a-zA-Z0-9]", "", pattern)]
+        return f"must be of {letters}, digits and {' '.join(signs)}, with a letter or digit first"
+    return error["msg"].removeprefix("Value error, ")
 
 
 def _keys_at(model: Any, location: Sequence[str | int]) -> list[str]:
@@ -106,4 +120,11 @@ def read_yaml(path: Path) -> Any:
     except OSError as error:
         raise RequestError(f"cannot read {path}: {error.strerror}") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # 2001-99-99 is a ValueError
-        raise RequestError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+        raise RequestError(f"{path} is not YAML: {_problem(error)}") from error
+
+
+def _problem(error: Exception) -> str:
+    """Say in one line what is wrong, and in which."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem and error.problem_mark:
+        return f"{error.problem}, line {error.problem_mark.line + 1}"
+    return " ".join(str(error).split())

@@ -81,6 +81,8 @@ def draw(folder: Path, count: int, seed: int) -> Drawn:
     if not folder.is_dir():
         raise RequestError(f"{folder} is not a folder of results")
     found = sorted(path for path in folder.rglob("*.json") if "runs" in path.parts)
+    if not found:
+        raise RequestError(f"{folder}: no record below it in a folder runs/")
     current, damaged = [], []
     for path in found:
         try:

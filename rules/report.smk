@@ -1,5 +1,6 @@
 # Reports: all of them from records alone.  With `--config partial=true` they are built from the
-# records that exist, marked incomplete, and nothing is trained.
+# records that exist, marked incomplete, and nothing is trained.  They are not grouped: after
+# every run Snakemake would ask of all of them together whether each of thousands of records is there.
 RECORDS = [f"{RESULTS}/runs/{key}.json" for key in RUNS]
 if PARTIAL:
     RECORDS = [path for path in RECORDS if Path(path).exists()]
@@ -36,8 +37,6 @@ rule tables:
         touch(f"{RESULTS}/tables/.complete"),
     log:
         f"{RESULTS}/logs/tables.log",
-    group:
-        "report"
     params:
         grid=GRID_FILE,
         code=CODE,
@@ -59,8 +58,6 @@ rule figures:
         touch(f"{RESULTS}/figures/.complete"),
     log:
         f"{RESULTS}/logs/figures.log",
-    group:
-        "report"
     params:
         grid=GRID_FILE,
         code=CODE,
@@ -75,8 +72,6 @@ rule leaderboard:
         f"{RESULTS}/leaderboard/index.html",
     log:
         f"{RESULTS}/logs/leaderboard.log",
-    group:
-        "report"
     params:
         grid=GRID_FILE,
         code=CODE,
@@ -112,8 +107,6 @@ rule paper:
         f"{RESULTS}/claims.json",
     log:
         f"{RESULTS}/logs/paper.log",
-    group:
-        "report"
     params:
         grid=GRID_FILE,
         code=CODE,
@@ -132,8 +125,6 @@ rule crate:
         f"{RESULTS}/ro-crate-metadata.json",
     log:
         f"{RESULTS}/logs/crate.log",
-    group:
-        "report"
     params:
         grid=GRID_FILE,
         code=CODE,

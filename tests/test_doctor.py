@@ -132,9 +132,10 @@ def test_a_diverged_run_alone_is_listed_and_no_defect(
     [
         (["doctor", "nowhere", f"--grid={GRID}"], "nowhere is not a folder"),
         (["doctor", "nowhere"], "nowhere is not a folder"),
-        (["doctor", "results"], "name it with --grid"),
+        (["doctor", "results"], "name one of them, such as results/beyond"),
+        (["doctor", "results/speed"], "name it with --grid"),
         (["verify", "nowhere"], "nowhere is not a folder"),
-        (["verify", "docs"], "none of 0 records"),
+        (["verify", "docs"], "docs: no record below it"),
         (["verify", "results/demo", "--sample=0"], "at least 1"),
     ],
 )

@@ -63,6 +63,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ),
     ({"seeds": [0, 0]}, "seeds = [0, 0]: lists 0 twice"),
     ({"seeds": [True]}, "whole number"),
+    ({"seeds": "0..4"}, "seeds = '0..4': must be a list, such as [1, 2]"),
     (
         {"settings": {"task_options": {"collisions": True, "dynamics": "first-order"}}},
         "collisions need dynamics: mpe",
@@ -112,11 +113,14 @@ def test_a_key_that_is_there_twice_is_refused_by_its_line(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("a: [", "is not YAML"),
+        ("a: [", "is not YAML: expected the node content, but found '<stream end>', line 1"),
         ("[1, 2]", "must map names to values"),
         ("", "is empty"),
         ("\x00", "is not YAML"),
-        ("name: ../x\ntitle: t\n", "name"),
+        (
+            "name: My x\ntitle: t\n",
+            "name = 'My x': must be of lower-case letters, digits and -, with",
+        ),
         ("name: speed\ntitle: t\nexperiments: {}\n", "results/speed is the harness's own"),
     ],
 )

@@ -259,6 +259,15 @@ def test_a_fleet_that_fails_is_not_taken_for_done(whole: Sandbox, tmp_path: Path
     )
 
 
+def test_no_report_is_in_a_group() -> None:
+    """Of one, Snakemake looks at every record of every report again, whenever a run has ended.
+
+    Planning the paper's grid from nothing takes three times as long then, by the square of it.
+    """
+    assert "group:" in (ROOT / "rules/train.smk").read_text()
+    assert "group:" not in (ROOT / "rules/report.smk").read_text()
+
+
 def test_planning_imports_no_torch(tmp_path: Path) -> None:
     command = Sandbox(tmp_path / "planned").command("-n")
     command["args"][1:1] = ["-X", "importtime"]
