@@ -269,6 +269,11 @@ def _cells(grid: Grid, name: str, experiment: Experiment) -> Iterator[Run]:
     layers = {"defaults": grid.defaults, f"{name}.settings": experiment.settings}
     layers |= {f"{name}.variants.{v}": changes for v, changes in experiment.variants.items()}
     for name_of, layer in layers.items():
+        for key in layer.keys() - RunConfig.model_fields.keys():
+            raise RequestError(
+                f"grid {grid.name}, {name_of}: unknown key '{key}'; "
+                f"{nearest(key, list(RunConfig.model_fields))}"
+            )
         for axis in layer.keys() & FIELDS.keys():
             raise RequestError(
                 f"{where}: {name_of} sets {axis}, which is an axis: list it as the experiment's "
@@ -287,8 +292,9 @@ def _cells(grid: Grid, name: str, experiment: Experiment) -> Iterator[Run]:
         if matches:
             continue
         merged = (grid.defaults, experiment.settings, axis_values, changes)
-        config = resolve(*merged, tuned=experiment.tuned, where=where)
-        _refuse_actions(config, where)
+        told = f"{where}, variant {variant}" if variant else where
+        config = resolve(*merged, tuned=experiment.tuned, where=told)
+        _refuse_actions(config, told)
         yield Run(f"{name}.{variant}" if variant else name, config)
     for number, exclusion in enumerate(experiment.exclude):
         if number not in used:

@@ -63,6 +63,9 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ),
     ({"seeds": [0, 0]}, "seeds = [0, 0]: lists 0 twice"),
     ({"seeds": [True]}, "whole number"),
+    ({"settings": {"epsiodes": 9}}, "settings: unknown key 'epsiodes'; did you mean 'episodes'"),
+    ({"variants": {"far": {"gama": 0.9}}}, "variants.far: unknown key 'gama'"),
+    ({"variants": {"far": {"gamma": 2}}}, ", variant far: gamma = 2"),
     ({"seeds": "0..4"}, "seeds = '0..4': must be a list, such as [1, 2]"),
     (
         {"settings": {"task_options": {"collisions": True, "dynamics": "first-order"}}},
