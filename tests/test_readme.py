@@ -171,7 +171,7 @@ def beyond(folder: Path = ROOT / "results" / "beyond") -> str:
                 f"{row['runs']}/{row['expected']}",
                 number(row["oracle"]),
                 number(row["iqm"]) + bracket(row),
-                percent(row["share"]) + between(row),
+                percent(row["share"], 1) + between(row),
                 percent(row["target"]),
                 row["verdict"] or unjudged(row),
             ]
@@ -231,11 +231,11 @@ def bracket(row: dict[str, str]) -> str:
 
 def between(row: dict[str, str]) -> str:
     lo, hi = row.get("share_lo"), row.get("share_hi")
-    return f" [{percent(lo)}, {percent(hi)}]" if lo and hi else ""
+    return f" [{percent(lo, 1)}, {percent(hi, 1)}]" if lo and hi else ""
 
 
-def percent(text: str) -> str:
-    return f"{float(text):.0%}" if text else "–"
+def percent(text: str, digits: int = 0) -> str:
+    return f"{float(text):.{digits}%}" if text else "–"
 
 
 PARTS: dict[str, Callable[[], str]] = {
