@@ -275,12 +275,12 @@ def test_a_recipe_without_runs_says_so(tmp_path: Path) -> None:
     (tables / "scaling.csv").write_text(names + "\n".join(rows) + "\n")
     (tables / "comparisons.csv").write_text("kind,what,verdict\nremoved,noise,\n")
     text = beyond(tmp_path)
-    assert "| 2 | 5/10 | 20.4 | 19.5 [19.0, 20.1] | 96% | 95% | reached |\n" in text
-    assert "| 3 | 9/10 | 20.0 | 18.0 | 90% | 93% | some diverged |" in text
+    assert "| 2 | 5/10 | 20.4 | 19.5 [19.0, 20.1] | 95.7% | 95% | reached |\n" in text
+    assert "| 3 | 9/10 | 20.0 | 18.0 | 90.0% | 93% | some diverged |" in text
     assert "| 4 | 0/10 | 18.0 | – | – | 90% | no runs yet |" in text
     assert "| 6 | 1/1 | – | 17.0 | – | 87% | no oracle |" in text
-    assert "| 8 | 1/1 | 20.0 | 17.0 | 85% | – | no target |" in text
-    assert "| 12 | 1/5 | 20.0 | 17.0 | 85% | 60% | too few runs |" in text
+    assert "| 8 | 1/1 | 20.0 | 17.0 | 85.0% | – | no target |" in text
+    assert "| 12 | 1/5 | 20.0 | 17.0 | 85.0% | 60% | too few runs |" in text
     assert text.endswith("\n\nDecisive: none (removals judged so far: 0 of 1).\n")
 
 
