@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from bench import records
 from bench.config import RunConfig
 from bench.errors import RequestError, WorldError
 from bench.files import write_atomic
 from bench.interfaces import Algorithm, Task
+from bench.staleness import changed_behaviour, changed_settings
 from bench.team import Team
 from bench.validation import validate
 
@@ -36,24 +39,30 @@ def save_policy(path: Path, config: RunConfig, policy: Mapping[str, Tensor]) -> 
 
 
 def load_policy(
-    path: Path,
+    run: Path,
     which: str = "best",
     task_options: Mapping[str, Any] | None = None,
     agents: int | None = None,
 ) -> tuple[RunConfig, Task, Algorithm]:
     """Rebuild the task and the acting half of a saved policy, as one replica.
 
+    Of a run named by its record, the record is read, too, and has to be of the policy's run; where
+    other behaviour versions made it, a line on stderr says so.
+
     Args:
-        path: of the policy.
+        run: its policy or its record.
         which: `best` or `final`.
         task_options: other options of the task than it was trained with, such as a held-out split.
         agents: how many are to act, if not as many as it was trained with.
 
     Raises:
-        WorldError: if the file is missing, damaged, not finite, or does not fit its configuration.
-        RequestError: if its method no longer exists, the task has no such option, or the policy's
-            weights are for another number of agents.
+        WorldError: if a file is missing or damaged, the policy is not finite or does not fit its
+            configuration, or the record is another run's.
+        RequestError: if `run` is neither a policy nor a record, its method no longer exists, the
+            task has no such option, or the policy's weights are for another number of agents.
     """
+    path = find_policy(run)
+    record = None if path == run else records.read(run)
     try:
         with safe_open(path, framework="pt") as file:
             values = json.loads((file.metadata() or {})["config"])
@@ -66,6 +75,8 @@ def load_policy(
     except (SafetensorError, OSError, ValueError, KeyError, RecursionError) as error:
         raise WorldError(f"policy {path} is unreadable: {error}") from error
     config = validate(RunConfig, values, f"policy {path}")
+    if record is not None and (reason := changed_settings(record, config, "its policy")):
+        raise WorldError(f"record {run} is not of its policy's run: {reason}")
     options = {**config.task_options, **(task_options or {})}
     team = Team([config.model_copy(update={"task_options": options})], torch.device("cpu"))
     wanted = {name: tensor.shape for name, tensor in team.algorithm.policy.items()}
@@ -73,6 +84,8 @@ def load_policy(
         raise WorldError(f"policy {path} does not fit method '{config.method}'")
     if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
         raise WorldError(f"policy {path} holds a NaN or infinity: its run diverged")
+    if record is not None and (reason := changed_behaviour(record, config)):
+        print(f"{run} was {reason}: it may not act as recorded", file=sys.stderr)
     team.algorithm.load_policy(tensors)
     if agents not in (None, config.agents):
         team = team.resized(agents)

@@ -106,7 +106,7 @@ def _refuse_to_overwrite(runs: Sequence[Run], job: Job) -> None:
     for run in runs if job.overwrite == "stale" else ():
         path = job.places.record(run.key)
         with contextlib.suppress(WorldError):
-            if reason := changed_settings(read(path), run):
+            if reason := changed_settings(read(path), run.config):
                 raise RequestError(f"{path} was {reason}: give --force or other --results")
 
 

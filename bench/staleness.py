@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.config import behaviour
+from bench.config import RunConfig, behaviour
 from bench.grid import Run
 from bench.records import Record
 
 
-def changed_settings(record: Record, run: Run) -> str:
-    """Say in what a record's configuration is not that of its run; empty if in nothing."""
-    if record.config_hash == run.config.digest:
+def changed_settings(record: Record, config: RunConfig, whose: str = "now") -> str:
+    """Say in what a record's configuration is not this one; empty if in nothing."""
+    if record.config_hash == config.digest:
         return ""
-    old, new = (_flat(config.model_dump()) for config in (record.config, run.config))
+    old, new = (_flat(values.model_dump()) for values in (record.config, config))
     changed = [
-        f"{name} = {old.get(name, 'unset')} (now {new.get(name, 'unset')})"
+        f"{name} = {old.get(name, 'unset')} ({whose} {new.get(name, 'unset')})"
         for name in {**old, **new}
         if old.get(name) != new.get(name)
     ]
@@ -28,9 +28,9 @@ def _flat(config: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in config.items() if name != "task_options"} | options
 
 
-def changed_behaviour(record: Record, run: Run) -> str:
+def changed_behaviour(record: Record, config: RunConfig) -> str:
     """Say which parts have another behaviour version now than made the record; empty if none."""
-    current = behaviour(run.config)
+    current = behaviour(config)
     names = sorted({part for part, _ in record.behaviour.items() ^ current.items()})
     was = ", ".join(f"{name} {record.behaviour.get(name, 'none')}" for name in names)
     now = ", ".join(f"{name} {current.get(name, 'none')}" for name in names)
@@ -39,4 +39,4 @@ def changed_behaviour(record: Record, run: Run) -> str:
 
 def changed(record: Record, run: Run) -> str:
     """Say why a record is stale, by its settings first; empty if it is not."""
-    return changed_settings(record, run) or changed_behaviour(record, run)
+    return changed_settings(record, run.config) or changed_behaviour(record, run.config)

@@ -14,13 +14,14 @@ def evaluate(options: argparse.Namespace) -> None:
     _check_acting(options)
     from bench.device import settle_cpu
     from bench.evaluate import evaluate
-    from bench.policies import find_policy, load_policy
+    from bench.policies import load_policy
     from bench.random import Random
 
     settle_cpu()
-    path = find_policy(options.policy)
     task_options = read_task_options(options)
-    config, task, algorithm = load_policy(path, options.which, task_options, options.agents)
+    config, task, algorithm = load_policy(
+        options.policy, options.which, task_options, options.agents
+    )
     random = Random.from_seeds([options.seed]).fold("re-evaluation")
     raw = evaluate(task, algorithm, random, options.episodes)
     means = {name: float(values.mean()) for name, values in sorted(raw.items())}
@@ -41,11 +42,10 @@ def watch(options: argparse.Namespace) -> None:
     from bench.watch import watch
 
     settle_cpu()
-    path = find_policy(options.policy)
     task_options = read_task_options(options)
-    _, task, algorithm = load_policy(path, options.which, task_options, options.agents)
+    _, task, algorithm = load_policy(options.policy, options.which, task_options, options.agents)
     random = Random.from_seeds([options.seed]).fold("watch")
-    out = options.out or path.with_suffix("")
+    out = options.out or find_policy(options.policy).with_suffix("")
     for written in watch(task, algorithm.act, random, out, options.episodes):
         print(written)
 

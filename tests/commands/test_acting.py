@@ -27,6 +27,37 @@ def test_an_unreadable_policy_is_one_line(
         assert len(error.splitlines()) == 1 and str(path) in error
 
 
+def test_the_record_that_names_a_policy_is_read_and_has_to_be_its_runs(
+    tmp_path: Path, trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "runs" / "seed0.json"
+    policy = tmp_path / "policies" / "seed0.safetensors"
+    for path in (run, policy):
+        path.parent.mkdir()
+    policy.write_bytes(find_policy(trained).read_bytes())
+    sound = records.read(trained)
+    other = sound.config.model_copy(update={"seed": 7})
+    old = sound.model_copy(update={"behaviour": {**sound.behaviour, "loop": "bench.train:train@0"}})
+    another = sound.model_copy(update={"config": other, "config_hash": other.digest})
+    unsound = {
+        "": "truncated",
+        trained.read_text()[:500]: "truncated",
+        trained.read_text().replace('"score"', '"scored"'): "checksum",
+        records.to_json(another): "made with seed = 7 (its policy 0)",
+    }
+    for content, words in unsound.items():
+        run.write_text(content)
+        for command in ("evaluate", "watch"):
+            assert main([command, str(run)]) == 1
+            error = capsys.readouterr().err
+            assert len(error.splitlines()) == 1 and str(run) in error and words in error
+    run.write_text(records.to_json(old))
+    assert main(["evaluate", str(run), "--episodes=2"]) == 0
+    said = capsys.readouterr()
+    assert said.err.count("\n") == 1 and "made by loop bench.train:train@0; now" in said.err
+    assert "2 greedy episodes" in said.out
+
+
 def test_a_saved_policy_evaluates_as_recorded(
     trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
