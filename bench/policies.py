@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,9 +17,11 @@ from torch import Tensor
 
 from bench import records
 from bench.config import RunConfig
+from bench.doctor import find_grid
 from bench.errors import RequestError, WorldError
 from bench.files import write_atomic
 from bench.interfaces import Algorithm, Task
+from bench.methods import method_entry
 from bench.staleness import changed_behaviour, changed_settings
 from bench.team import Team
 from bench.validation import validate
@@ -58,11 +62,14 @@ def load_policy(
     Raises:
         WorldError: if a file is missing or damaged, the policy is not finite or does not fit its
             configuration, or the record is another run's.
-        RequestError: if `run` is neither a policy nor a record, its method no longer exists, the
-            task has no such option, or the policy's weights are for another number of agents.
+        RequestError: if `run` is neither a policy nor a record, its method no longer exists or
+            learns nothing, the task has no such option, or the policy's weights are for another
+            number of agents.
     """
     path = find_policy(run)
     record = None if path == run else records.read(run)
+    if record is not None and method_entry(record.config.method).scheme is None:
+        raise RequestError(f"{run}: '{record.config.method}' learns nothing and saves no policy")
     try:
         with safe_open(path, framework="pt") as file:
             values = json.loads((file.metadata() or {})["config"])
@@ -70,7 +77,7 @@ def load_policy(
             tensors = {n.removeprefix(f"{which}."): file.get_tensor(n)[None] for n in names}
     except FileNotFoundError as error:
         raise WorldError(
-            f"no policy at {path}: records are kept without; train the run anew with --force"
+            f"no policy at {path}: records are kept without; train the run anew{_how(path)}"
         ) from error
     except (SafetensorError, OSError, ValueError, KeyError, RecursionError) as error:
         raise WorldError(f"policy {path} is unreadable: {error}") from error
@@ -90,6 +97,18 @@ def load_policy(
     if agents not in (None, config.agents):
         team = team.resized(agents)
     return team.config, team.task, team.algorithm
+
+
+def _how(policy: Path) -> str:
+    """Say how a run is trained anew, where its record stays as it is if its grid is known."""
+    for folder in policy.parents:
+        if folder.name == "policies":
+            with contextlib.suppress(RequestError):
+                grid = str(find_grid(folder.parent))
+                key = policy.relative_to(folder).with_suffix("").as_posix()
+                how = ["--grid", grid, "--run", key, "--results", "results/local", "--force"]
+                return f": {shlex.join(['hypercoop', 'train', *how])}"
+    return " with --force"
 
 
 def find_policy(run: Path) -> Path:

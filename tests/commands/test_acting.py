@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
-from small import FAST
+from small import FAST, TINY, grid, write
 
 from bench import records
 from bench.cli import main
@@ -106,6 +107,34 @@ def test_a_policy_without_an_order_acts_in_a_team_of_another_size(
     error = capsys.readouterr().err
     assert len(error.splitlines()) == 1 and "weights for 2 agents only" in error
     assert main(["evaluate", str(trained), "--agents=2", "--episodes=2"]) == 0
+
+
+def test_what_it_says_of_a_record_without_a_policy_makes_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {name: value for name, value in TINY.items() if name != "agents"}
+    (tmp_path / "config").mkdir()
+    write(tmp_path, grid(settings=settings)).rename(tmp_path / "config" / "g.yaml")
+    monkeypatch.chdir(tmp_path)
+    run = "runs/e/ps-maddpg/group-goal-uniform/n2/seed0"
+    assert main(["train", "--grid=config/g.yaml", f"--run={run.removeprefix('runs/')}"]) == 0
+    for policy in tmp_path.rglob("*.safetensors"):
+        policy.unlink()
+    capsys.readouterr()
+    assert main(["evaluate", f"results/g/{run}.json"]) == 1
+    error = capsys.readouterr().err
+    command = shlex.split(error.rpartition("train the run anew: hypercoop ")[2])
+    assert error.count("\n") == 1 and main(command) == 0
+    assert main(["evaluate", f"results/local/g/{run}.json", "--episodes=2"]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", "policies/seed0.safetensors"]) == 1
+    assert capsys.readouterr().err.endswith("train the run anew with --force\n")
+
+
+def test_a_controller_has_no_policy(capsys: pytest.CaptureFixture[str]) -> None:
+    demo = Path(__file__).parents[2] / "results" / "demo" / "runs"
+    assert main(["watch", str(demo / "references/oracle/group-goal-uniform/n2/seed0.json")]) == 2
+    assert capsys.readouterr().err.endswith("'oracle' learns nothing and saves no policy\n")
 
 
 def test_watch_draws(trained: Path, tmp_path: Path) -> None:
