@@ -6,7 +6,9 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -14,6 +16,7 @@ from small import FAST
 
 from bench import registry
 from bench.cli import COMMANDS, main
+from bench.commands.output import print_as_made, print_table
 from bench.methods import methods_file
 
 MISTAKES: list[tuple[list[str], int, str]] = [
@@ -151,6 +154,20 @@ def test_methods_and_tasks_are_listed(capsys: pytest.CaptureFixture[str]) -> Non
     assert tasks["specialisation"]["one_stochastic_policy"] == "0.75"
     assert main(["tasks"]) == 0
     assert "coop-nav" in capsys.readouterr().out
+
+
+def test_rows_are_printed_as_they_are_made(capsys: pytest.CaptureFixture[str]) -> None:
+    table: list[dict[str, Any]] = [{"name": "a", "of": 2}, {"name": "longer", "of": 3}]
+
+    def rows() -> Iterator[dict[str, Any]]:
+        yield table[0]
+        assert capsys.readouterr().out == "name  of\na     2\n"
+        yield table[1]
+
+    print_as_made(rows(), [])
+    assert capsys.readouterr().out == "longer  3\n"
+    print_table(table, as_json=False)
+    assert capsys.readouterr().out == "name    of\na       2\nlonger  3\n"
 
 
 def test_the_growth_of_costs_is_listed(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from bench import registry
 from bench.arguments import plain
-from bench.commands.output import print_table
+from bench.commands.output import print_as_made, print_table
 from bench.config import RunConfig, resolve
 from bench.errors import RequestError
 from bench.methods import load_methods, method_entry
@@ -23,36 +23,53 @@ def methods(options: argparse.Namespace) -> None:
     sizes = plain(options.agents), plain(options.hidden)
     # What is wrong with a size is found before torch is imported.
     validate(RunConfig, {"agents": sizes[0], "hidden": sizes[1]}, "methods")
-    from bench.costs import costs
     from bench.device import settle_cpu
 
     settle_cpu()
-    rows: list[dict[str, Any]] = []
-    for name in options.method or load_methods():
-        entry = method_entry(name)
-        try:
-            counted = costs(name, *sizes)
-        except RequestError as error:
-            if options.method:
-                raise
-            print(f"{name} is left out: {error}", file=sys.stderr)
-            continue
-        parts = {
-            "method": name,
-            "algorithm": entry.algorithm.rpartition(":")[2],
-            "scheme": (entry.scheme or "-").rpartition(":")[2],
-        }
-        rows.append({**parts, **counted, "summary": entry.summary})
+    names = options.method or load_methods()
+    rows: Iterable[dict[str, Any]] = _counted(names, sizes, refuse=bool(options.method))
     if options.out:
         from bench.costs.output import write
 
+        rows = list(rows)
         for path in write(rows, {"agents": sizes[0], "hidden": sizes[1]}, options.out):
             print(path, file=sys.stderr)
     if options.growth:
         from bench.costs.growth import slopes
 
-        rows = slopes() if options.json else [_rounded(row) for row in slopes()]
-    print_table(rows, options.json)
+        print_table(slopes() if options.json else [_rounded(row) for row in slopes()], options.json)
+    elif options.json:
+        print_table(list(rows), as_json=True)
+    else:
+        print_as_made(rows, [_about(name) for name in names])
+
+
+def _counted(
+    names: Iterable[str], sizes: tuple[Any, Any], *, refuse: bool
+) -> Iterator[dict[str, Any]]:
+    """Count methods one by one; one that cannot have these sizes is refused, or left out."""
+    from bench.costs import costs
+
+    for name in names:
+        try:
+            counted = costs(name, *sizes)
+        except RequestError as error:
+            if refuse:
+                raise
+            print(f"{name} is left out: {error}", file=sys.stderr)
+            continue
+        yield {**_about(name), **counted}
+
+
+def _about(name: str) -> dict[str, Any]:
+    """Say what a method is and what it is put together from."""
+    entry = method_entry(name)
+    return {
+        "method": name,
+        "summary": entry.summary,
+        "algorithm": entry.algorithm.rpartition(":")[2],
+        "scheme": (entry.scheme or "-").rpartition(":")[2],
+    }
 
 
 def _rounded(row: Mapping[str, Any]) -> dict[str, Any]:
