@@ -18,7 +18,7 @@ from pydantic import Field, field_validator, model_validator
 from bench import registry
 from bench.config import RunConfig, behaviour, resolve
 from bench.errors import RequestError, nearest
-from bench.methods import method_entry, methods_with
+from bench.methods import choose_actions, method_entry
 from bench.validation import Fraction, Name, Positive, Seed, Strict, read_yaml, validate
 
 AXES = ("method", "reward", "sampler", "agents", "seed", "variant")
@@ -305,8 +305,7 @@ def _refuse_actions(config: RunConfig, where: str) -> None:
     """Refuse a method whose actions the task has not, before anything is built."""
     discrete = registry.task_entry(config.task).discrete
     if discrete and method_entry(config.method).actions != "discrete":
-        fitting = " or ".join(methods_with("discrete"))
         raise RequestError(
             f"{where}: task '{config.task}' is played by discrete moves and method "
-            f"'{config.method}' acts by continuous ones; choose {fitting}"
+            f"'{config.method}' acts by continuous ones; {choose_actions('discrete')}"
         )

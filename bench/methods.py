@@ -91,9 +91,14 @@ def method_entry(name: str) -> MethodEntry:
     raise RequestError(f"unknown method '{name}'; {nearest(name, list(methods))}")
 
 
-def methods_with(actions: str) -> list[str]:
-    """List the methods of the table whose actions are `continuous` or `discrete`."""
-    return [name for name, entry in load_methods().items() if entry.actions == actions]
+def choose_actions(actions: str) -> str:
+    """Say how to have `continuous` or `discrete` actions: by which learners, or in an entry."""
+    listed = load_methods().items()
+    fitting = [name for name, entry in listed if entry.scheme and entry.actions == actions]
+    return (
+        f"choose a {actions} method ({', '.join(fitting)}), or say `actions: {actions}` in the "
+        "method's entry"
+    )
 
 
 def check_options(entry: MethodEntry, config: RunConfig, moves: int | None) -> None:

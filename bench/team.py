@@ -127,7 +127,10 @@ class Team:
         self.task: Task = self._tasks[0][1]
         """The task, its reward being that of the first replica."""
         self.spec = make_spec(config, self.task, len(configs), device)
-        self.algorithm = build_algorithm(entry, self.spec, self.random.fold("initialise"))
+        try:
+            self.algorithm = build_algorithm(entry, self.spec, self.random.fold("initialise"))
+        except RequestError as error:
+            raise RequestError(f"method '{config.method}': {error}") from error
 
     def resized(self, agents: int) -> Team:
         """Return a team of another size that acts by the weights that this one has now.

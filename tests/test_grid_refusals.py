@@ -49,7 +49,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"methods": ["hyper-maddpg-grouped"], "agents": [1]}, "choose groups: 1 or fewer"),
     (
         {"settings": {"task": "specialisation"}, "rewards": ["team"]},
-        "'ps-maddpg' acts by continuous ones; choose iql or",
+        "'ps-maddpg' acts by continuous ones; choose a discrete method (iql, ",
     ),
     ({"methods": ["deep-set-maddpg"], "rewards": ["mpe-dense"]}, "choose reward group-goal"),
     (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import torch
 from small import FAST
 
 from bench.cli import main
+from bench.config import RunConfig
 from bench.grid import expand, load_grid
 from bench.layers import misfit
+from bench.methods import MethodEntry, method_entry
 
 PAGE = (Path(__file__).parents[1] / "docs" / "your-method.md").read_text()
 
@@ -39,6 +42,17 @@ def test_the_method_keeps_every_promise_and_trains(
     assert main(["methods", "--method=gains:METHOD", "--growth"]) == 2
     assert main(["train", *FAST, "--method=gains:METHOD", f"--results={page}"]) == 0
     assert len(list(page.rglob("seed0.json"))) == 1
+
+
+def test_the_page_lists_every_key_of_an_entry_and_how_q_learners_explore() -> None:
+    listed = re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE)
+    assert sorted(listed) == sorted(MethodEntry.model_fields)
+    explored = re.search(r'`"settings": (\{"noise_start".*?\})`', PAGE)
+    assert explored is not None
+    assert json.loads(explored.group(1)) == method_entry("iql").settings
+    named = "noise_start", "noise_end", "noise_fraction"
+    usual = "{}, {} and {}".format(*(RunConfig.model_fields[name].default for name in named))
+    assert usual in PAGE
 
 
 def test_layers_of_a_wrong_shape_are_refused_before_anything_trains(

@@ -35,7 +35,7 @@ class IQL(Learned):
 
     def __init__(self, spec: Spec, make_scheme: SchemeFactory, random: Random) -> None:
         if not spec.discrete:
-            raise RequestError("Q-learning needs actions: discrete")
+            raise RequestError("Q-learning needs actions: discrete; say so in the method's entry")
         c = spec.config
         self._gamma = c.gamma
         scheme = make_scheme([spec.observation_size, *c.hidden, spec.action_size], spec.agents)

@@ -70,7 +70,9 @@ class MetaDDPG(ActorCritic):
 
     def __init__(self, spec: Spec, make_scheme: SchemeFactory, random: Random) -> None:
         if spec.discrete:
-            raise RequestError("a joint action vector needs actions: continuous")
+            raise RequestError(
+                "a joint action vector needs actions: continuous; say so in the method's entry"
+            )
         self._team = spec.agents
         one = as_one(spec, spec.agents * spec.action_size)
         super().__init__(one, make_scheme, random, critic="local")

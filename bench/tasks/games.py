@@ -17,7 +17,7 @@ from torch import Tensor
 from bench import registry
 from bench.config import RunConfig
 from bench.errors import RequestError
-from bench.methods import methods_with
+from bench.methods import choose_actions
 from bench.random import Random
 from bench.tasks.options import GameOptions
 from bench.validation import validate
@@ -61,7 +61,7 @@ class Game(ABC):
         if actions != "discrete":
             raise RequestError(
                 f"{config.task} is played by discrete moves, and the actions asked for are "
-                f"{actions}: choose a discrete method ({', '.join(methods_with('discrete'))})"
+                f"{actions}: {choose_actions('discrete')}"
             )
         model = registry.load(str(registry.task_entry(config.task).options))
         options = validate(model, config.task_options, f"task_options of {config.task}")

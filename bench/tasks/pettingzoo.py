@@ -18,7 +18,7 @@ from torch import Tensor
 from bench import registry
 from bench.config import RunConfig
 from bench.errors import RequestError, WorldError
-from bench.methods import methods_with
+from bench.methods import choose_actions
 from bench.random import Random
 
 VERSION = 2
@@ -139,10 +139,9 @@ class PettingZooTask:
             if isinstance(space, Box | Discrete) and not isinstance(space, wanted):
                 kinds = ("continuous", "discrete")
                 given, acts = kinds[not self.discrete], kinds[self.discrete]
-                fitting = ", ".join(methods_with(given))
                 raise RequestError(
                     f"{self._name}: {agent} acts in {space}, but the method's actions are {acts}: "
-                    f"choose a {given} method ({fitting}), or the environment's own "
+                    f"{choose_actions(given)}, or choose the environment's own "
                     f"option for {acts} actions (in mpe2: continuous_actions: "
                     f"{str(not self.discrete).lower()})"
                 )

@@ -159,6 +159,7 @@ def test_the_first_reward_is_the_default() -> None:
     ("values", "words"),
     [
         ({"method": "ps-maddpg"}, "choose a discrete method (iql"),
+        ({"method": "ps-maddpg"}, "or say `actions: discrete` in the method's entry"),
         ({"agents": 1}, "at least 2"),
         ({"task_options": {"radius": 1}}, "known: horizon"),
         ({"reward": "group-goal"}, "known: individual, team"),
@@ -175,6 +176,7 @@ def test_what_cannot_be_played_is_refused_in_one_line(
         build()
     assert words in str(refusal.value)
     assert "\n" not in str(refusal.value)
+    assert "oracle" not in str(refusal.value), "it plays another task"
 
 
 def test_as_a_pettingzoo_environment() -> None:

@@ -282,6 +282,7 @@ def config(**values: Any) -> RunConfig:
         ({}, "discrete", "choose a continuous method (iddpg, maddpg,"),
         ({"task_options": {"max_cycles": 25}}, "continuous", "choose a discrete method (iql,"),
         ({"task_options": {"max_cycles": 25}}, "continuous", "continuous_actions: true"),
+        ({"task_options": {"max_cycles": 25}}, "continuous", "or say `actions: discrete` in"),
         ({"task_options": {"speed": 3}}, "continuous", "unexpected keyword argument 'speed'"),
         ({"task": "pettingzoo:mpe2.simple_spred_v3"}, "continuous", "cannot import"),
         ({"task": "pettingzoo:json"}, "continuous", "cannot import 'json:parallel_env'"),
