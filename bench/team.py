@@ -9,6 +9,7 @@ import functools
 import inspect
 import itertools
 from collections.abc import Sequence
+from typing import NoReturn
 
 import torch
 from torch import Tensor
@@ -31,7 +32,7 @@ def build_algorithm(entry: MethodEntry, spec: Spec, random: Random) -> Algorithm
             its scheme makes layers of wrong shapes, or comes from outside and fails.
     """
     registry.check_options(entry.algorithm, entry.algorithm_options, "algorithm_options")
-    make_scheme = scheme_factory(entry, spec) if entry.scheme else None
+    make_scheme = scheme_factory(entry, spec) if entry.scheme else _no_scheme
     build = registry.load(entry.algorithm)
     try:
         algorithm: Algorithm = build(spec, make_scheme, random, **entry.algorithm_options)
@@ -54,6 +55,14 @@ def build_algorithm(entry: MethodEntry, spec: Spec, random: Random) -> Algorithm
         if wrong:
             raise RequestError(f"scheme {entry.scheme}: {wrong}")
     return algorithm
+
+
+def _no_scheme(sizes: Sequence[int], agents: int) -> NoReturn:
+    """Stand for the scheme of an entry without one, which controllers never ask for."""
+    raise RequestError(
+        "its algorithm asks for a parameter scheme: give scheme: MODULE:NAME, e.g. "
+        "baselines.sharing.independent:Independent"
+    )
 
 
 def scheme_factory(entry: MethodEntry, spec: Spec) -> SchemeFactory:

@@ -259,6 +259,23 @@ def test_a_scheme_from_outside_that_fails_is_one_line(
         Fleet([config], torch.device("cpu"))
 
 
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"actions": "discrete"}, "its algorithm asks for a parameter scheme: give scheme: MODULE"),
+        ({}, "Q-learning needs actions: discrete; say so in the method's entry"),
+    ],
+)
+def test_an_entry_that_lacks_what_its_algorithm_needs_is_named(
+    entry: dict[str, str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = {"lacking": {"summary": "", "algorithm": "baselines.algorithms.iql:IQL", **entry}}
+    (tmp_path / "methods.yaml").write_text(json.dumps(table))
+    monkeypatch.setenv("HYPERCOOP_METHODS", str(tmp_path / "methods.yaml"))
+    with pytest.raises(RequestError, match=f"^method 'lacking': {words}"):
+        Fleet([resolve({"method": "lacking", "agents": 2})], torch.device("cpu"))
+
+
 def test_too_many_joint_moves_are_refused_when_a_grid_is_read_without_torch(tmp_path: Path) -> None:
     """So are an algorithm's options."""
     path = write(tmp_path, grid(methods=["meta-dqn"], agents=[5, 6]))
