@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import inspect
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
 import torch
@@ -22,6 +22,12 @@ from bench.layers import misfit
 from bench.methods import MethodEntry, method_entry
 from bench.random import Random
 from bench.tasks import make_task
+
+TOLD: Mapping[str, Callable[[Spec], object]] = {
+    "features": lambda spec: spec.features,
+    "batch": lambda spec: spec.config.batch,
+}
+"""What a scheme is told of the world if it has an argument of that name."""
 
 
 def build_algorithm(entry: MethodEntry, spec: Spec, random: Random) -> Algorithm:
@@ -74,9 +80,8 @@ def scheme_factory(entry: MethodEntry, spec: Spec) -> SchemeFactory:
     assert entry.scheme is not None
     registry.check_options(entry.scheme, entry.scheme_options, "scheme_options")
     scheme = registry.load(entry.scheme)
-    told = {"features": spec.features, "batch": spec.config.batch}
-    wanted = told.keys() & inspect.signature(scheme).parameters
-    options = {**entry.scheme_options, **{name: told[name] for name in wanted}}
+    wanted = TOLD.keys() & inspect.signature(scheme).parameters
+    options = {**entry.scheme_options, **{name: TOLD[name](spec) for name in wanted}}
     return functools.partial(scheme, **options)
 
 

@@ -20,19 +20,27 @@ def check_method(options: argparse.Namespace) -> None:
     from bench.device import settle_cpu
 
     settle_cpu()
-    rows, summary, failed = [], [], []
+    rows, summary = [], []
+    failed: dict[str, list[str]] = {}
     for name, entry in candidates(options.method).items():
         found = examine(entry)
         wrong = [f"{check}: {result}" for check, result in found.items() if result]
         rows += [{"method": name, "check": c, "result": r or "ok"} for c, r in found.items()]
         summary.append({"method": name, "checks": len(found), "failed": len(wrong)})
-        failed += [f"{name}: {what}" for what in wrong]
+        for what in wrong:
+            failed.setdefault(what, []).append(name)
     print_table(rows if options.json else summary, options.json)
     if failed:
+        # What is wrong under many algorithms is said once.
+        lines = [
+            f"{names[0]}: {what}"
+            + (f" (and so under {len(names)} of {len(summary)})" if len(names) > 1 else "")
+            for what, names in failed.items()
+        ]
         if not options.json:
-            print(*failed, sep="\n")
-        count = f"{len(failed)} of {len(rows)} checks failed"
-        raise WorldError(f"{options.method}: {count}, first {failed[0]}")
+            print(*lines, sep="\n")
+        count = f"{sum(map(len, failed.values()))} of {len(rows)} checks failed"
+        raise WorldError(f"{options.method}: {count}, first {lines[0]}")
 
 
 def faults(options: argparse.Namespace) -> None:

@@ -13,7 +13,7 @@ import torch
 
 from bench import registry, versions
 from bench.conformance.method import METHOD_CHECKS, spec_of
-from bench.conformance.scheme import SCHEME_CHECKS, N
+from bench.conformance.scheme import SCHEME_CHECKS, N, misbuilt
 from bench.errors import RequestError
 from bench.methods import MethodEntry, load_methods, method_entry
 from bench.team import scheme_factory
@@ -34,6 +34,12 @@ def candidates(name: str) -> dict[str, MethodEntry]:
     methods = load_methods()
     path = name not in methods and ":" in name
     if path and callable(registry.load(name)):
+        if wrong := misbuilt(registry.load(name)):
+            raise RequestError(
+                f"{name} is no parameter scheme, which is built as Scheme(sizes, agents) and has "
+                f"init and weights: {wrong}; name a scheme, or the method entry that puts an "
+                "algorithm together with one"
+            )
         found = {}
         for entry in (entry for entry in methods.values() if entry.scheme):
             algorithm, options = entry.algorithm.rpartition(":")[2], entry.algorithm_options

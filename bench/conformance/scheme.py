@@ -5,6 +5,7 @@ Shapes: R replicas, N agents, B rows of a batch.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 
 import torch
@@ -15,6 +16,7 @@ from baselines.networks import Learner
 from bench.interfaces import Generating, ParameterScheme, SchemeFactory
 from bench.layers import misfit
 from bench.random import Random
+from bench.team import TOLD
 
 R, N, B = 2, 3, 6
 SIZES = [5, 16, 12, 2]
@@ -22,6 +24,20 @@ SIZES = [5, 16, 12, 2]
 TOLERANCE = 1e-6
 SMALL = 1e-4
 """Scale of a loss whose gradients no clipping reaches."""
+
+
+def misbuilt(scheme: Callable[..., object]) -> str:
+    """Say why this is not what makes a parameter scheme of sizes and agents; empty if it may be."""
+    if isinstance(scheme, type):
+        lacking = [name for name in ("init", "weights") if not hasattr(scheme, name)]
+        if lacking:
+            return f"it has no {' and no '.join(lacking)}"
+    try:
+        signature = inspect.signature(scheme)
+        signature.bind(SIZES, N, **dict.fromkeys(signature.parameters.keys() & TOLD))
+    except (TypeError, ValueError) as error:  # of what is built in there may be no signature
+        return str(error)
+    return ""
 
 
 def drawn(scheme: ParameterScheme, replicas: range = range(R)) -> dict[str, Tensor]:
