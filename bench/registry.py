@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.errors import RequestError, nearest
+from bench.versions import remedy
 
 
 @dataclass(frozen=True)
@@ -187,7 +188,7 @@ def load(path: str) -> Any:
     try:
         return getattr(importlib.import_module(module), name)
     except Exception as error:  # a module from outside may fail in any way
-        raise RequestError(f"cannot import '{path}': {error}") from error
+        raise RequestError(f"cannot import '{path}': {error}{remedy(path, error)}") from error
 
 
 def options_model(path: str) -> Any:

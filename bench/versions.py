@@ -29,11 +29,21 @@ def source(path: str) -> Path:
     module = path.partition(":")[0]
     try:
         spec = importlib.util.find_spec(module)
+        if spec is None or spec.origin is None:
+            raise ModuleNotFoundError(f"no module named '{module}'", name=module)
     except Exception as error:  # a package from outside may fail in any way
-        raise RequestError(f"cannot find '{path}': {error}") from error
-    if spec is None or spec.origin is None:
-        raise RequestError(f"cannot find '{path}': no module named '{module}'")
+        raise RequestError(f"cannot find '{path}': {error}{remedy(path, error)}") from error
     return Path(spec.origin)
+
+
+def remedy(path: str, error: Exception) -> str:
+    """Say how ``module:Name`` is to be written, or found, if that is what is wrong with it."""
+    module, _, name = path.partition(":")
+    if module.endswith(".py"):
+        return f"; write {Path(module).stem}:{name}, without .py"
+    if isinstance(error, ModuleNotFoundError) and error.name == module.partition(".")[0]:
+        return "; put its folder on PYTHONPATH, or install it"
+    return ""
 
 
 def outside(paths: Iterable[str]) -> str:
