@@ -102,10 +102,11 @@ def _bases(path: str) -> list[str]:
     }
     found: list[str] = []
     for base in classes[name].bases if name in classes else ():
-        if isinstance(base, ast.Name) and base.id in classes:
-            found += _bases(f"{module}:{base.id}")
-        elif isinstance(base, ast.Name) and base.id in imported:
-            found.append(imported[base.id])
+        head, _, rest = ast.unparse(base).partition("[")[0].partition(".")
+        if head in classes:
+            found += _bases(f"{module}:{head}")
+        elif head in imported:  # rest: of a module that is imported whole
+            found.append(f"{imported[head].replace(':', '.')}:{rest}" if rest else imported[head])
     return found
 
 

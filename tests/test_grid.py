@@ -158,7 +158,7 @@ def test_a_class_has_a_higher_version_when_one_that_it_derives_from_has(
     modules = {
         "__init__": "",
         "grand": "VERSION = 3\nclass Root: ...\n",
-        "between": "from lineage.grand import Root\nclass Mid(Root): 0\nclass Between(Mid): 0\n",
+        "between": "from lineage import grand\nclass Mid(grand.Root): 0\nclass Between(Mid): 0\n",
         "last": "from lineage.between import Between as Old\nVERSION = 2\nclass Last(Old): ...\n",
         "alone": "VERSION = 2\nclass Alone: ...\n",
     }
