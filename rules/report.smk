@@ -1,6 +1,6 @@
 # Reports: all of them from records alone.  With `--config partial=true` they are built from the
-# records that exist, marked incomplete, and nothing is trained.  They are not grouped: after
-# every run Snakemake would ask of all of them together whether each of thousands of records is there.
+# records that exist, marked incomplete, and nothing is trained.  Clusters group them, by their
+# profiles; without, Snakemake need not ask after every run for all of the records of all of them.
 RECORDS = [f"{RESULTS}/runs/{key}.json" for key in RUNS]
 if PARTIAL:
     RECORDS = [path for path in RECORDS if Path(path).exists()]
