@@ -103,12 +103,12 @@ class Random:
         return Random(self.keys[replicas], self.device)
 
     def _bits(self, shape: tuple[int, ...]) -> Tensor:
-        if self.device.type == "meta":  # where tensors have no numbers, and each step takes long
-            return torch.empty(len(self.keys), *shape, dtype=torch.int64, device=self.device)
         keys = torch.from_numpy(self.keys.view(np.int64))
         if self.device.type == "cuda":
             keys = keys.pin_memory()  # otherwise the copy would wait for the device
         keys = keys.to(self.device, non_blocking=True)
+        if self.device.type == "meta":  # where there are no numbers, and each operation takes long
+            return keys.new_empty((len(keys), *shape))
         counters = _counters(torch.Size(shape).numel(), self.device)
         return _mix_signed_(keys[:, None] + counters).view(-1, *shape)
 
