@@ -13,13 +13,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from bench import registry
 from bench.config import RunConfig, behaviour, resolve
 from bench.errors import RequestError, nearest
 from bench.methods import choose_actions, method_entry
-from bench.validation import Fraction, Name, Positive, Seed, Strict, read_yaml, validate
+from bench.validation import (
+    Fraction,
+    Name,
+    Positive,
+    Seed,
+    Strict,
+    read_yaml,
+    validate,
+    validate_each,
+)
 
 AXES = ("method", "reward", "sampler", "agents", "seed", "variant")
 """What identifies a cell and seed of an experiment."""
@@ -143,6 +152,13 @@ class Grid(Strict):
     sections: list[Section] = []
     """What else its paper reports, where that is there."""
 
+    _file: Path | None = PrivateAttr(None)
+
+    @property
+    def where(self) -> str:
+        """What to call it where something is wrong: its file, if it was read from one."""
+        return str(self._file or f"grid {self.name}")
+
     @field_validator("name")
     @classmethod
     def _free(cls, name: str) -> str:
@@ -207,7 +223,9 @@ def load_grid(path: Path) -> Grid:
     Raises:
         RequestError: one line naming the first wrong key.
     """
-    return validate(Grid, read_yaml(path), str(path))
+    grid = validate(Grid, read_yaml(path), str(path))
+    grid._file = path
+    return grid
 
 
 def expand(grid: Grid) -> dict[str, Run]:
@@ -220,10 +238,10 @@ def expand(grid: Grid) -> dict[str, Run]:
     for name, experiment in grid.experiments.items():
         for run in _cells(grid, name, experiment):
             if run.key in runs:
-                raise RequestError(f"grid {grid.name}: two runs share the key {run.key}")
+                raise RequestError(f"{grid.where}: two runs share the key {run.key}")
             runs[run.key] = run
     if not runs:
-        raise RequestError(f"grid {grid.name}: its exclusions leave no cell")
+        raise RequestError(f"{grid.where}: its exclusions leave no cell")
     return runs
 
 
@@ -254,7 +272,7 @@ def fleets(runs: Mapping[str, Run], size: int) -> list[list[str]]:
 
 
 def _cells(grid: Grid, name: str, experiment: Experiment) -> Iterator[Run]:
-    where = f"grid {grid.name}, experiment {name}"
+    where = f"{grid.where}, experiment {name}"
     e = experiment
     listed = [getattr(e, field) or [None] for field in FIELDS.values()]
     size = math.prod(len(axis) for axis in [*listed, e.variants or [""]])
@@ -269,16 +287,12 @@ def _cells(grid: Grid, name: str, experiment: Experiment) -> Iterator[Run]:
     layers = {"defaults": grid.defaults, f"{name}.settings": experiment.settings}
     layers |= {f"{name}.variants.{v}": changes for v, changes in experiment.variants.items()}
     for name_of, layer in layers.items():
-        for key in layer.keys() - RunConfig.model_fields.keys():
-            raise RequestError(
-                f"grid {grid.name}, {name_of}: unknown key '{key}'; "
-                f"{nearest(key, list(RunConfig.model_fields))}"
-            )
         for axis in layer.keys() & FIELDS.keys():
             raise RequestError(
-                f"{where}: {name_of} sets {axis}, which is an axis: list it as the experiment's "
-                f"`{FIELDS[axis]}`"
+                f"{grid.where}: {name_of} sets {axis}, which is an axis: list it as the "
+                f"experiment's `{FIELDS[axis]}`"
             )
+        validate_each(RunConfig, layer, f"{grid.where}: {name_of}")
     variants = list(experiment.variants.items()) or [("", {})]
     for (variant, changes), *values in itertools.product(variants, *listed):
         axis_values = {a: v for a, v in zip(FIELDS, values, strict=True) if v is not None}

@@ -49,25 +49,45 @@ def validate(model: type[ModelT], values: Any, where: str) -> ModelT:
     except RequestError as error:
         raise RequestError(f"{where}: {error}") from error
     except ValidationError as error:
-        # A misspelt key explains the missing one, not the other way round.
-        first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
-        key = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            *parents, last = first["loc"]
-            reason = f"unknown key '{key}'; {nearest(str(last), _keys_at(model, parents))}"
-        elif not key and first["type"] == "model_type":
-            reason = "is empty" if values is None else "must map names to values"
-        elif first["type"] == "missing":
-            reason = f"missing key '{key}'"
-        else:
-            message = _words(first)
-            # Shortened: YAML's aliases make small files with enormous values.
-            reason = f"{key} = {reprlib.repr(first['input'])}: {message}" if key else message
-        raise RequestError(f"{where}: {reason}") from error
+        raise RequestError(f"{where}: {_reason(model, error)}") from error
+
+
+def validate_each(model: type[BaseModel], values: Any, where: str) -> None:
+    """Check values that others will be laid over: each by itself, and not whether they go together.
+
+    Raises:
+        RequestError: as :func:`validate`.
+    """
+    try:
+        model.model_validate(values)
+    except RequestError:
+        return  # by what checks them together
+    except ValidationError as error:
+        if error.errors()[0]["loc"]:
+            raise RequestError(f"{where}: {_reason(model, error)}") from error
+
+
+def _reason(model: type[BaseModel], error: ValidationError) -> str:
+    """Say what is wrong first, and what is right."""
+    # A misspelt key explains the missing one, not the other way round.
+    first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+    key = ".".join(str(part) for part in first["loc"] if part != "[key]")
+    if first["type"] == "extra_forbidden":
+        *parents, last = first["loc"]
+        return f"unknown key '{key}'; {nearest(str(last), _keys_at(model, parents))}"
+    if not key and first["input"] is None:
+        return "is empty"
+    if first["type"] == "missing":
+        return f"missing key '{key}'"
+    message = _words(first)
+    # Shortened: YAML's aliases make small files with enormous values.
+    return f"{key} = {reprlib.repr(first['input'])}: {message}" if key else message
 
 
 def _words(error: ErrorDetails) -> str:
     """Say what would be right, for those who do not know what a pattern or a valid list is."""
+    if error["type"] in ("dict_type", "model_type"):
+        return "must map names to values"
     if error["type"] == "list_type":
         return "must be a list, such as [1, 2]"
     if error["type"] == "string_pattern_mismatch":  # one of names
@@ -127,4 +147,4 @@ def _problem(error: Exception) -> str:
     """Say in one line what is wrong, and in which."""
     if isinstance(error, yaml.MarkedYAMLError) and error.problem and error.problem_mark:
         return f"{error.problem}, line {error.problem_mark.line + 1}"
-    return " ".join(str(error).split())
+    return str(error).partition("\n")[0]
