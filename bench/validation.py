@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, TypeVar, get_args
@@ -36,6 +36,22 @@ class Strict(BaseModel):
     """A frozen model that refuses unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+PLAIN: Mapping[str, str] = {
+    **dict.fromkeys(("bool_type", "bool_parsing"), "must be true or false"),
+    **dict.fromkeys(("dict_type", "model_type"), "must map names to values"),
+    **dict.fromkeys(("float_type", "float_parsing"), "must be a number"),
+    **dict.fromkeys(
+        ("int_type", "int_parsing", "int_parsing_size", "int_from_float"), "must be a whole number"
+    ),
+    "invalid_key": "must be text, as all names",
+    "list_type": "must be a list, such as [1, 2]",
+    "string_too_long": "must have at most {max_length} characters",
+    "string_type": "must be text",
+    "too_short": "must hold at least {min_length}",
+}
+"""What pydantic's types of errors ask for; of others its own message says so."""
 
 
 def validate(model: type[ModelT], values: Any, where: str) -> ModelT:
@@ -86,16 +102,14 @@ def _reason(model: type[BaseModel], error: ValidationError) -> str:
 
 def _words(error: ErrorDetails) -> str:
     """Say what would be right, for those who do not know what a pattern or a valid list is."""
-    if error["type"] in ("dict_type", "model_type"):
-        return "must map names to values"
-    if error["type"] == "list_type":
-        return "must be a list, such as [1, 2]"
+    if error["type"] in PLAIN:
+        return PLAIN[error["type"]].format(**error.get("ctx", {}))
     if error["type"] == "string_pattern_mismatch":  # one of names
         pattern = error["ctx"]["pattern"]
         letters = "letters" if "A-Z" in pattern else "lower-case letters"
         signs = [sign for sign in "._:-" if sign in re.sub("[a-zA-Z0-9]-[a-zA-Z0-9]", "", pattern)]
         return f"must be of {letters}, digits and {' '.join(signs)}, with a letter or digit first"
-    return error["msg"].removeprefix("Value error, ")
+    return error["msg"].removeprefix("Value error, ").replace("Input should be", "must be", 1)
 
 
 def _keys_at(model: Any, location: Sequence[str | int]) -> list[str]:

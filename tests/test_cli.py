@@ -21,7 +21,10 @@ from bench.methods import methods_file
 
 MISTAKES: list[tuple[list[str], int, str]] = [
     (["train", "--agents", "0"], 2, "greater than 0"),
-    (["train", "--agents", "two"], 2, "agents"),
+    (["train", "--agents", "two"], 2, "agents = 'two': must be a whole number"),
+    (["train", "--hidden", "64"], 2, "hidden = 64: must be a list, such as [1, 2]"),
+    (["train", "--gamma", "much"], 2, "gamma = 'much': must be a number"),
+    (["train", "--augmentation", "x"], 2, "augmentation = 'x': must be 'none' or 'permutation'"),
     (["train", "--agnets", "2"], 2, "--agnets"),
     (["train", "--method", "nope"], 2, "unknown method 'nope'"),
     (["train", "--method", "no.such:THING"], 2, "cannot import"),

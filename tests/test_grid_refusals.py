@@ -63,6 +63,10 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ),
     ({"seeds": [0, 0]}, "seeds = [0, 0]: lists 0 twice"),
     ({"seeds": [True]}, "whole number"),
+    ({"seeds": [0.5]}, "seeds.0 = 0.5: must be a whole number"),
+    ({"question": None}, "experiments.e.question = None: must be text"),
+    ({"tuned": "perhaps"}, "experiments.e.tuned = 'perhaps': must be true or false"),
+    ({"variants": {"a.b": {}}}, "e.variants.a.b = 'a.b': must be of letters, digits and _ -, with"),
     ({"seeds": "0..4"}, "seeds = '0..4': must be a list, such as [1, 2]"),
     (
         {"settings": {"task_options": {"collisions": True, "dynamics": "first-order"}}},
