@@ -95,17 +95,15 @@ def parser() -> Parser:
     ):
         command = commands.add_parser(name, help=text)
         command.add_argument("policy", type=Path, metavar="RUN", help="policy or record of a run")
-        command.add_argument(
-            "--which", choices=["best", "final"], default="best", help="policy (default: best)"
-        )
+        text = "policy of the best evaluation, or the last one (default: best)"
+        command.add_argument("--which", choices=["best", "final"], default="best", help=text)
         text = "seed of the episodes (default: 0)"
         command.add_argument("--seed", type=int, default=0, help=text)
         text = f"greedy episodes (default: {episodes})"
         command.add_argument("--episodes", type=int, default=episodes, help=text)
-        command.add_argument(
-            "--agents", type=int, help="act with another number of agents than in training"
-        )
-        text = "another option of the task than in training, e.g. split=held-out; repeatable"
+        text = "number of agents that act (default: as in training)"
+        command.add_argument("--agents", type=int, help=text)
+        text = "option of the task, e.g. split=held-out; repeatable (default: as in training)"
         _add_task_option(command, text)
     commands.choices["evaluate"].add_argument("--json", action="store_true", help="print JSON")
     commands.choices["watch"].add_argument(

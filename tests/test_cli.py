@@ -146,6 +146,18 @@ def test_sigterm_ends_a_command_in_one_line_and_is_the_callers_again_afterwards(
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+@pytest.mark.parametrize("command", ["evaluate", "watch"])
+def test_what_a_flag_left_out_means_is_said(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    flags = " ".join(capsys.readouterr().out.split()).partition("--help")[2].split(" --")[1:]
+    assert len(flags) == 6
+    for flag in (flag for flag in flags if not flag.startswith("json")):
+        assert "(default: " in flag, flag
+
+
 def test_methods_and_tasks_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["methods", "--agents=2", "--json"]) == 0
     rows = {row["method"]: row for row in json.loads(capsys.readouterr().out)}
