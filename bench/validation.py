@@ -158,7 +158,7 @@ def read_yaml(path: Path) -> Any:
 
 
 def _problem(error: Exception) -> str:
-    """Say in one line what is wrong, and in which."""
+    """Say in one line what is wrong, and in which line it is."""
     if isinstance(error, yaml.MarkedYAMLError) and error.problem and error.problem_mark:
         return f"{error.problem}, line {error.problem_mark.line + 1}"
     return str(error).partition("\n")[0]
