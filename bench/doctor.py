@@ -55,7 +55,8 @@ def find_grid(results: Path) -> Path:
     """
     if not results.is_dir():
         raise RequestError(f"{results} is not a folder of results")
-    if grids := sorted(path.parent.name for path in results.glob("*/runs")):
+    grids = sorted(path.parent.name for path in results.glob("*/runs"))
+    if grids and not (results / "runs").exists():  # where an experiment may have that name
         raise RequestError(f"{results} holds grids; name one of them, such as {results / grids[0]}")
     name = f"{results.resolve().name}.yaml"
     for folder in (Path("config"), methods_file().parent):

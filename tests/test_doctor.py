@@ -127,6 +127,12 @@ def test_a_diverged_run_alone_is_listed_and_no_defect(
     assert "NaN at 7" in capsys.readouterr().out
 
 
+def test_an_experiment_may_be_called_runs(tmp_path: Path) -> None:
+    """Its folders are not taken for grids."""
+    (tmp_path / "demo" / "runs" / "runs").mkdir(parents=True)
+    assert doctor.find_grid(tmp_path / "demo").name == "demo.yaml"
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

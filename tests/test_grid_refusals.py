@@ -153,6 +153,7 @@ def test_a_key_that_is_there_twice_is_refused_by_its_line(tmp_path: Path) -> Non
         ("[1, 2]", "must map names to values"),
         ("", "is empty"),
         ("\x00", "is not YAML: unacceptable character #x0000: special characters are not allowed$"),
+        ("name: ../x\ntitle: t\n", "name = '../x': must be of lower-case letters"),
         (
             "name: My x\ntitle: t\n",
             "name = 'My x': must be of lower-case letters, digits and -, with",

@@ -183,15 +183,16 @@ def profiles(standings: Overall) -> Figure:
     for ax in axes.flat[len(standings.standings) :]:
         ax.set_axis_off()
     thresholds = np.linspace(0, 1, 101)
-    shares = [
-        stats.performance_profile(s.strata, thresholds) for s in standings.standings if s.strata
-    ]
+    shares = {
+        s.method: stats.performance_profile(s.strata, thresholds)
+        for s in standings.standings
+        if s.strata
+    }
     for ax, standing in zip(axes.flat, standings.standings, strict=False):
-        for share in shares:
+        for share in shares.values():
             ax.plot(thresholds, share, color="0.85", linewidth=0.6)
-        if standing.strata:
-            share = stats.performance_profile(standing.strata, thresholds)
-            ax.plot(thresholds, share, color=style.BLUE)
+        if standing.method in shares:
+            ax.plot(thresholds, shares[standing.method], color=style.BLUE)
         if stats.enough(standing.strata):
             band = stats.performance_profile_band(standing.strata, thresholds)
             ax.fill_between(thresholds, *band, color=style.BLUE, alpha=0.2, linewidth=0)
