@@ -17,6 +17,8 @@ from bench.validation import Strict, read_yaml, validate
 if TYPE_CHECKING:
     from bench.config import RunConfig
 
+_OWN = Path(__file__).resolve().parents[1] / "config" / "methods.yaml"
+
 
 class MethodEntry(Strict):
     """One method: an algorithm times a parameter scheme (or a scripted controller)."""
@@ -50,8 +52,7 @@ class MethodEntry(Strict):
 
 def methods_file() -> Path:
     """Return the method table: $HYPERCOOP_METHODS, or config/methods.yaml of this checkout."""
-    own = Path(__file__).resolve().parents[1] / "config" / "methods.yaml"
-    return Path(os.environ.get("HYPERCOOP_METHODS", own))
+    return Path(os.environ.get("HYPERCOOP_METHODS", _OWN))
 
 
 def load_methods(path: Path | None = None) -> Mapping[str, MethodEntry]:

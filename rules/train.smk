@@ -17,8 +17,6 @@ if FLEET_SIZE == 1:
             f"{RESULTS}/logs/{{key}}.log",
         wildcard_constraints:
             key=".+/seed[0-9]+",
-        group:
-            "train"
         threads: 1
         resources:
             mem_mb=lambda wildcards, attempt: memory_mb([CONFIGS[wildcards.key]])

@@ -259,13 +259,17 @@ def test_a_fleet_that_fails_is_not_taken_for_done(whole: Sandbox, tmp_path: Path
     )
 
 
-def test_no_report_is_in_a_group() -> None:
-    """Of one, Snakemake looks at every record of every report again, whenever a run has ended.
+def test_only_clusters_group_jobs() -> None:
+    """In a group, Snakemake looks at every record of every report again, whenever a run has ended.
 
     Planning the paper's grid from nothing takes three times as long then, by the square of it.
     """
-    assert "group:" in (ROOT / "rules/train.smk").read_text()
-    assert "group:" not in (ROOT / "rules/report.smk").read_text()
+    for rules in ("train", "report"):
+        assert "group:" not in (ROOT / f"rules/{rules}.smk").read_text()
+    profiles = [path.read_text() for path in ROOT.glob("profiles/*/profile.yaml")]
+    for profile in profiles:
+        assert ("groups: {train: train, " in profile) == ("group-components: {train: " in profile)
+    assert sum("groups:" in profile for profile in profiles) == 4
 
 
 def test_planning_imports_no_torch(tmp_path: Path) -> None:
