@@ -16,7 +16,7 @@ paper: $(VENV)/installed  ## rebuild a grid's reports and paper from its committ
 	$(RUN) $(BIN)/snakemake --configfile $(PAPER) --config partial=true
 
 test: $(VENV)/installed  ## run the test suite
-	$(RUN) $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(RUN) $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/installed  ## formatting, lint, types, workflow
 	$(RUN) $(BIN)/ruff check .

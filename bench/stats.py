@@ -157,6 +157,24 @@ def share(count: int, runs: int) -> Estimate:
     return Estimate(count / runs, lo, hi)
 
 
+def least_coverage(runs: int) -> float:
+    """Chance that the interval of so many runs holds the IQM, where runs learn or do not: at worst.
+
+    A run scores 1 with a probability p and 0 else, so that the IQM of all runs that could be made
+    is (2 p - 1/2), kept within 0 and 1; it is the least over p, of the exact chance.
+    """
+    shares = np.linspace(0, 1, 1001)
+    middle = np.clip(2 * shares - 0.5, 0, 1)
+    chance = np.zeros_like(shares)
+    for learned in range(runs + 1):
+        scores = np.repeat([1.0, 0.0], [learned, runs - learned])
+        lo, hi = bootstrap_iqm([scores], REPLICATES).interval()
+        held = (lo <= middle + _SAME) & (middle <= hi + _SAME)
+        ways = math.comb(runs, learned)
+        chance += held * ways * shares**learned * (1 - shares) ** (runs - learned)
+    return float(chance.min())
+
+
 def exact_p(count: int, runs: int, other: int, others: int) -> float:
     """Two-sided p of Fisher's exact test: two counts of runs being draws of one share.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 
 import numpy as np
@@ -316,6 +317,25 @@ def test_the_exact_p_is_scipys(n: int, m: int) -> None:
     for a, b in itertools.product(range(n + 1), range(m + 1)):
         expected = fisher_exact([[a, n - a], [b, m - b]]).pvalue
         assert stats.exact_p(a, n, b, m) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("runs", [5, 7])
+def test_the_least_coverage_is_that_of_made_up_runs(runs: int) -> None:
+    """Every share of learners covers at least that, and one of them, tried at random, no more."""
+    found = stats.least_coverage(runs)
+    generator = np.random.default_rng(5)
+    of_all = functools.cache(lambda p: trim_mean(generator.random(400_000) < p, 0.25))
+    intervals = [
+        stats.estimate([np.repeat([0.0, 1.0], [runs - learned, learned])])
+        for learned in range(runs + 1)
+    ]
+    covers = {}
+    for p in (0.02, 0.251, 0.3, 0.4, 0.5):
+        seen = [intervals[k] for k in generator.binomial(runs, p, 4000)]
+        covers[p] = np.mean([each.lo <= of_all(p) <= each.hi for each in seen])
+    assert min(covers.values()) == pytest.approx(found, abs=0.03)
+    assert min(covers, key=covers.get) == 0.251, "where some learn, but no run of these"
+    assert found < CONFIDENCE
 
 
 def test_a_difference_is_that_of_the_iqms_and_its_interval_is_the_bootstraps() -> None:

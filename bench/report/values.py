@@ -186,6 +186,8 @@ def _grid_numbers(results: Results, example: Row) -> dict[str, str | int | float
         "replicates": stats.REPLICATES,
         "curve-replicates": stats.CURVE_REPLICATES,
         "min-seeds": stats.MIN_SEEDS,
+        "least-coverage": round(100 * stats.least_coverage(stats.MIN_SEEDS)),
+        "least-coverage-twice": round(100 * stats.least_coverage(2 * stats.MIN_SEEDS)),
         "learned-share": load_rules().thresholds.learned,
         "lazy-share": load_rules().thresholds.lazy,
         "replans-least": load_rules().thresholds.replans,
