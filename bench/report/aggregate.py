@@ -149,6 +149,8 @@ class Row:
     """Sample standard deviation over runs; none below two."""
     any_success: float | None
     """Mean share of episodes with any successful step."""
+    covered: float | None
+    """Mean number of targets covered in a step."""
     cost: Cost | None
     cpu_seconds: float | None
     """Median over runs."""
@@ -226,9 +228,10 @@ def rows(results: Results) -> list[Row]:
 def _row(cell: Cell, ends: dict[str, float]) -> Row:
     reference = Reference(ends.get("random"), ends.get("oracle"))
     if not cell.outcomes:
-        return Row(cell, reference, None, None, None, None, None, None, None, None)
+        return Row(cell, reference, None, None, None, None, None, None, None, None, None)
     score = stats.estimate([cell.scores])
     success = [o.any_success for o in cell.outcomes if o.any_success is not None]
+    covered = [o.covered for o in cell.outcomes if o.covered is not None]
     seconds = [o.cpu_seconds for o in cell.outcomes if o.cpu_seconds is not None]
     return Row(
         cell=cell,
@@ -239,6 +242,7 @@ def _row(cell: Cell, ends: dict[str, float]) -> Row:
         mean=float(cell.scores.mean()),
         std=float(cell.scores.std(ddof=1)) if len(cell.scores) > 1 else None,
         any_success=statistics.fmean(success) if success else None,
+        covered=statistics.fmean(covered) if covered else None,
         cost=cell.outcomes[0].cost,
         cpu_seconds=statistics.median(seconds) if seconds else None,
     )

@@ -62,6 +62,8 @@ class Outcome:
     """The same always of the last policy, which is also the one whose teamwork is measured."""
     any_success: float | None
     """Share of those episodes with any successful step; none if the task has no such metric."""
+    covered: float | None
+    """Targets covered in a step of them; likewise."""
     returns: float | None
     """Mean return of those episodes under the run's own reward; none if it was not recorded."""
     episode: NDArray[np.int64]
@@ -164,7 +166,10 @@ def _outcome(record: records.Record, absolute: records.Assessment) -> Outcome:
     last = record.final or absolute
     chance = registry.task_entry(record.config.task).chance
     chosen = absolute if chance else last
-    any_success, returns = chosen.raw.get("any_success"), chosen.raw.get("return")
+
+    def mean(metric: str) -> float | None:
+        return float(np.mean(chosen.raw[metric])) if metric in chosen.raw else None
+
     cpu = record.provenance.get("cpu_seconds")
     return Outcome(
         config=record.config,
@@ -173,8 +178,9 @@ def _outcome(record: records.Record, absolute: records.Assessment) -> Outcome:
         score=float(np.mean(chosen.raw[record.score])),
         assessed="best" if chance else "last",
         last=float(np.mean(last.raw[record.score])),
-        any_success=None if any_success is None else float(np.mean(any_success)),
-        returns=None if returns is None else float(np.mean(returns)),
+        any_success=mean("any_success"),
+        covered=mean("covered"),
+        returns=mean("return"),
         episode=np.array(record.evaluation.episode),
         updates=np.array(record.evaluation.updates),
         curve=np.array(record.evaluation.mean[record.score]),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from bench import stats
 from bench.config import RunConfig
 from bench.grid import Grid
 from bench.report import filmstrip
-from bench.report.aggregate import Row, counted
+from bench.report.aggregate import Row, World, counted
 from bench.report.formats import Table, Value, interval
 from bench.report.recipe import (
     NAME,
@@ -37,7 +38,7 @@ def tables(grid: Grid, table: list[Row]) -> dict[str, Table]:
     compared = comparisons(grid.recipe, table)
     return {
         "recipe.csv": settings(found),
-        "scaling.csv": scaling(found),
+        "scaling.csv": scaling(found, table),
         "comparisons.csv": [_entry(comparison) for comparison in compared],
         "transfer.csv": transfer(found, table),
         "episode.csv": filmstrip.described(example(found)),
@@ -61,13 +62,15 @@ def shown(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def scaling(found: Lines) -> Table:
+def scaling(found: Lines, table: list[Row]) -> Table:
     """Report scores against the number of agents, and whether the recipe's reach their targets.
 
     What is judged beside the recipe has targets, too.  `share` is of the
     oracle's score.  `verdict` is `reached` or `missed`, by the IQM itself, where there are runs
-    enough for an interval and none diverged.
+    enough for an interval and none diverged.  `late` is by how many steps an episode all targets
+    are covered for less time than by the oracle, `late_per_target` the same of a target by itself.
     """
+    oracles = _oracles(table)
     entries: Table = []
     for name, rows in found.rows.items():
         for agents, row in rows.items():
@@ -90,6 +93,7 @@ def scaling(found: Lines) -> Table:
                     **interval("share", share),
                     "target": target,
                     "verdict": verdict,
+                    **_late(row, oracles.get(row.cell.setting.world)),
                 }
             )
     return entries
@@ -97,18 +101,15 @@ def scaling(found: Lines) -> Table:
 
 def transfer(found: Lines, table: list[Row]) -> Table:
     """Report policies in teams of other sizes than they were trained in, and of their own."""
-    oracles = {
-        (world.task, world.options, world.agents): row.reference.oracle
-        for row in table
-        for world in [row.cell.setting.world]
-    }
+    oracles = _oracles(table)
     entries: Table = []
     for row in found.transfer:
         world, config = row.cell.setting.world, row.cell.config
         for agents in sizes_of(row):
             scores = transferred(row, agents)
             score = stats.estimate([scores]) if len(scores) else None
-            oracle = oracles.get((world.task, world.options, agents))
+            ideal = oracles.get(replace(world, agents=agents))
+            oracle = ideal.mean if ideal else None
             entries.append(
                 {
                     **_named(row),
@@ -121,6 +122,26 @@ def transfer(found: Lines, table: list[Row]) -> Table:
                 }
             )
     return entries
+
+
+def _oracles(table: list[Row]) -> dict[World, Row]:
+    """Find the row of the oracle in every world that has its runs."""
+    return {
+        row.cell.setting.world: row
+        for row in reversed(table)
+        if row.cell.reference and row.cell.config.method == "oracle" and row.cell.outcomes
+    }
+
+
+def _late(row: Row, oracle: Row | None) -> dict[str, Value]:
+    """Compare means over runs with the oracle's, in steps an episode."""
+    late = late_per_target = None
+    if oracle and oracle.mean is not None and row.mean is not None:
+        late = oracle.mean - row.mean
+    if oracle and oracle.covered is not None and row.covered is not None:
+        steps = row.cell.outcomes[0].horizon
+        late_per_target = steps * (oracle.covered - row.covered) / row.cell.config.agents
+    return {"late": late, "late_per_target": late_per_target}
 
 
 def _entry(comparison: Comparison) -> dict[str, Value]:

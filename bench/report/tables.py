@@ -123,6 +123,7 @@ def _final(row: Row) -> dict[str, Value]:
         "mean": row.mean,
         "std": row.std,
         "any_success": row.any_success,
+        "covered": row.covered,
         **interval("normalised", row.normalised),
         **interval("share_learned", share_learned(row)),
         **_cost(row),

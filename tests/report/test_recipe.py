@@ -156,6 +156,24 @@ def test_targets_are_reached_by_shares_of_the_oracle(whole) -> None:
         assert row["verdict"] == ("reached" if share >= float(row["target"]) else "missed")
 
 
+def test_a_team_that_covers_all_targets_later_at_once_is_as_late_for_each(whole) -> None:
+    """Nothing covered for 12 of 30 steps and everything then, against 7 steps of the oracle."""
+
+    def waiting(row: Row) -> Row:
+        steps = 30 - (7 if row.cell.config.method == "oracle" else 12)
+        covered = steps / 30 * row.cell.config.agents
+        return dataclasses.replace(row, mean=float(steps), covered=covered)
+
+    found = recipe_tables(whole[0].grid, [waiting(row) for row in rows(whole[0])])
+    for row in found["scaling.csv"]:
+        assert (row["late"], row["late_per_target"]) == (5, pytest.approx(5))
+    for lacking in ({"mean": None, "covered": None}, {"covered": None}):
+        table = [dataclasses.replace(row, **lacking) for row in rows(whole[0])]
+        written = recipe_tables(whole[0].grid, table)["scaling.csv"]
+        assert {row["late_per_target"] for row in written} == {None}
+        assert ({row["late"] for row in written} == {None}) == ("mean" in lacking)
+
+
 def test_survivors_of_divergence_get_no_verdict(whole) -> None:
     table = rows(whole[0])
     lost = Problem("recipe/deep-set-maddpg/group-goal-hindsight/n4/seed9", "diverged", "a NaN")
