@@ -146,6 +146,7 @@ def test_prioritized_draws_with_the_probabilities_of_the_paper() -> None:
     td = torch.linspace(-2, 3, 24).expand(R, -1) * torch.tensor([[1.0], [5.0]])
     sampler.update(every, td)
     indices, weights = sampler.sample(Random.from_seeds([0, 1]), progress=0.5)
+    assert PRIORITY_FLOOR == 1e-6
     p = (td.abs().double() + PRIORITY_FLOOR) ** 0.6
     P = p / p.sum(1, keepdim=True)
     beta = 0.4 + 0.6 * 0.5

@@ -85,7 +85,32 @@ def test_an_agent_that_gives_way_is_redirected(monkeypatch: pytest.MonkeyPatch) 
     assert one.redirected == [0.0, 1.0]
     assert sum(one.switches) == 0.5  # one switch of one of two agents
     assert sum(one.switches_frozen) == 0.0
-    assert [agent for _, agent in one.example.switches] == [1]
+    # After k steps agent 0 is the nearer from 0.57 - 0.14 k < 0.5 - 0.1 k on: k = 2.  Agent 1 then
+    # walks up a diagonal, which passes target 0 the nearer, and after 3 steps straight to target 1.
+    assert one.example.switches == [(5, 1)]
+    assert one.switches == [0.5 if step == 5 else 0.0 for step in range(HORIZON)]
+
+
+class Passer(Avoider):
+    """Agent 0 goes on along the diagonal for ever; agent 1 is an avoider."""
+
+    def act(self, observation: Tensor, noise: float = 0.0, random: Random | None = None) -> Tensor:
+        moves = super().act(observation)
+        moves[..., 0, :] = 1.0
+        return moves
+
+
+def test_an_agent_that_gives_way_and_comes_back_is_not_redirected(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It counts where an agent ends up, and not where it went."""
+    task = make_task()
+    start = torch.tensor([[-0.5, -0.5, 0.6, 0.0, 0, 0, 0, 0, 0.0, 0.0, 0.9, 0.9]])
+    monkeypatch.setattr(task, "reset", lambda random, episodes: start.expand(1, episodes, -1))
+    one = teamwork(task, Passer(), Random.from_seeds([0]))[0]  # type: ignore[arg-type]
+    assert one is not None
+    assert [agent for _, agent in one.example.switches].count(1) == 2, "away and back"
+    assert one.redirected == [0.0, 0.0]
 
 
 def path(points: list[tuple[float, float]], targets: list[tuple[float, float]]) -> Tensor:

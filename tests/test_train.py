@@ -132,21 +132,49 @@ def test_where_success_ends_episodes_the_rewarded_share_is_of_the_steps_before()
     assert share == pytest.approx(float(rewarded.float().mean()))
 
 
-def learned_from(config: RunConfig) -> list[Batch]:
-    """Train a run, and return what it learned from."""
-    fleet, seen = Fleet([config], torch.device("cpu")), []
-    update = fleet.algorithm.update
-
-    def noted(batch: Batch) -> Any:
-        seen.append(batch)
-        return update(batch)
-
+def calls(fleet: Fleet, *watched: tuple[object, str]) -> list[list[tuple[Any, Any]]]:
+    """Train a fleet, and return the arguments and result of every call of the watched methods."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fleet.algorithm, "update", noted)
+        seen = [noted(patch, owner, name) for owner, name in watched]
         going = Trainer(fleet, None, ())
         while not going.done:
             going.episodes()
     return seen
+
+
+def noted(patch: pytest.MonkeyPatch, owner: object, name: str) -> list[tuple[Any, Any]]:
+    made, method = [], getattr(owner, name)
+
+    def call(*arguments: Any) -> Any:
+        result = method(*arguments)
+        made.append((arguments, result))
+        return result
+
+    patch.setattr(owner, name, call)
+    return made
+
+
+def learned_from(config: RunConfig) -> list[Batch]:
+    """Train a run, and return what it learned from."""
+    fleet = Fleet([config], torch.device("cpu"))
+    (updates,) = calls(fleet, (fleet.algorithm, "update"))
+    return [batch for (batch,), _ in updates]
+
+
+def test_what_replay_weighs_is_learned_with_that_weight_and_its_errors_come_back_to_it() -> None:
+    fleet = Fleet([tiny(sampler="prioritized")], torch.device("cpu"))
+    drawn, learned, heard = calls(
+        fleet, (fleet.sampler, "sample"), (fleet.algorithm, "update"), (fleet.sampler, "update")
+    )
+    assert len(drawn) == len(learned) == len(heard) == 60 * 30 // 20
+    for (_, (indices, weight)), ((batch,), (errors, _)), ((told, found), _) in zip(
+        drawn, learned, heard, strict=True
+    ):
+        assert torch.equal(batch.weight, weight)
+        assert torch.equal(told, indices) and torch.equal(found, errors)
+    assert min(float(weight.min()) for _, (_, weight) in drawn) < 0.9, (
+        "all weights alike say nothing"
+    )
 
 
 @pytest.mark.parametrize("sampler", ["uniform", "hindsight"])

@@ -206,7 +206,7 @@ def sensitivity(found: dict[int, list[Change]]) -> Figure:
     From MIN_SEEDS runs there is an interval; runs are dots; what has no run says so.
     """
     labels = list(dict.fromkeys(change.label for listed in found.values() for change in listed))
-    figure = style.new_figure(style.TEXT_WIDTH, 1.1 + 0.14 * len(labels))
+    figure = style.new_figure(style.TEXT_WIDTH, 1.05 + 0.12 * len(labels))
     axes = figure.subplots(1, len(found), sharex=True, sharey=True, squeeze=False)[0]
     for ax, (agents, listed) in zip(axes, found.items(), strict=True):
         ax.set_title(f"N = {agents}")
@@ -214,7 +214,7 @@ def sensitivity(found: dict[int, list[Change]]) -> Figure:
             ax.axhspan(place - 0.5, place + 0.5, color="0.95", lw=0, zorder=0)
         for change in listed:
             _change(ax, change, labels.index(change.label))
-    axes[0].set_yticks(range(len(labels)), labels)
+    axes[0].set_yticks(range(len(labels)), labels, size=6.5)
     axes[0].set_ylim(len(labels) - 0.4, -0.6)
     axes[0].set_xlim(-0.04, 1.25)  # room for counts beside the scores
     axes[0].set_xticks([0, 0.5, 1])

@@ -62,14 +62,14 @@ def final_scores(table: list[Row]) -> Figure:
         sharey="row",
         height_ratios=[0.53 + pitch * len(own) for own in names.values()],
     )
-    for ax in axes.flat:
-        ax.set_axis_off()
-    shown = {setting: rows for setting, rows in found.items() if _kind(setting) in names}
-    for setting, contestants in shown.items():
-        own = names[_kind(setting)]
-        ax = axes[list(names).index(_kind(setting)), columns.index(setting.world.agents)]
-        _final_panel(ax, setting, contestants, own)
-        ax.tick_params(axis="y", labelsize=min(8, 0.8 * 72 * pitch))
+    for line, (kind, own) in zip(axes, names.items(), strict=True):
+        for ax in line:
+            ax.set_axis_off()
+        _name(line[0], kind, own, size=min(6.5, 0.8 * 72 * pitch))
+    for setting, contestants in found.items():
+        if own := names.get(_kind(setting), []):
+            line = axes[list(names).index(_kind(setting))]
+            _final_panel(line[columns.index(setting.world.agents)], setting, contestants, own)
     outcomes = [o for rows in found.values() for row in rows.values() for o in row.cell.outcomes]
     limits = style.score_range(outcomes)
     if limits:
@@ -137,17 +137,42 @@ def settings(table: list[Row]) -> dict[Setting, dict[str, Row]]:
     return {setting: {name(row): row for row in rows} for setting, rows in found.items()}
 
 
+def _name(ax: Axes, kind: tuple[str, str], names: list[str], size: float) -> None:
+    """Say left of the first column what a line of panels and each of its rows is.
+
+    Also where the first column has no panel in this line: its axes show, the names apart, nothing.
+    """
+    ax.set_axis_on()
+    ax.xaxis.set_visible(False)
+    ax.spines[:].set_visible(False)
+    ax.set_yticks(range(len(names)), names, size=size)
+    ax.tick_params(axis="y", length=0)
+    ax.set_ylim(len(names) + 0.5, -0.6)  # below the last row is the oracle's label
+    heading = ax.annotate(
+        ", ".join(kind),
+        (0.01, 1),
+        (0, 5),
+        xycoords=("figure fraction", "axes fraction"),
+        textcoords="offset points",
+        size=6.5,
+        weight="bold",
+        annotation_clip=False,
+    )
+    heading.set_in_layout(False)  # which would move the axes by where the figure begins
+
+
 def _final_panel(ax: Axes, setting: Setting, contestants: dict[str, Row], names: list[str]) -> None:
     ax.set_axis_on()
-    ax.set_title(f"N = {setting.world.agents}, {setting.reward}, {setting.sampler}", size=6.5)
+    ax.xaxis.set_visible(True)
+    ax.spines[["left", "bottom"]].set_visible(True)
+    ax.set_title(f"N = {setting.world.agents}", size=6.5)
     for name, row in contestants.items():
         if name not in names:
             continue
         strip(ax, names.index(name), row.cell.scores, row.score, row.cell)
     style.oracle_line(ax, next(iter(contestants.values())).reference.oracle, across=False)
-    ax.set_yticks(range(len(names)), names)
-    ax.set_ylim(len(names) + 0.1, -0.6)  # below the last row is the oracle's label
-    ax.tick_params(labelbottom=True)
+    ax.tick_params(axis="x", labelbottom=True)
+    ax.tick_params(axis="y", length=2)
 
 
 def strip(ax: Axes, place: float, runs: Array, found: Estimate | None, cell: Cell) -> None:
@@ -155,14 +180,12 @@ def strip(ax: Axes, place: float, runs: Array, found: Estimate | None, cell: Cel
     ax.plot(runs, np.full(len(runs), place), "o", color="0.7", ms=2.5, mew=0)
     if cell.problems:
         ax.annotate(
-            f"{len(cell.outcomes)}/{cell.expected}{': no runs yet' if cell.untried else ''}",
+            f"{len(cell.outcomes)}/{cell.expected}",
             (1, place),
             xycoords=("axes fraction", "data"),
-            ha="right",
             va="center",
-            size=6.5,
+            size=5.5,
             color=style.VERMILION,
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},
         )
     if found is None:
         return

@@ -138,7 +138,7 @@ def ingredients(found: Lines, compared: list[Comparison]) -> Figure:
     parts = [c for c in asked if not c.row.cell.untried]
     places = [1.6 + place + 0.8 * (c.kind != "removed") for place, c in enumerate(parts)]
     bottom = places[-1] if places else 0.0
-    figure = style.new_figure(style.TEXT_WIDTH, 1.1 + 0.14 * bottom)
+    figure = style.new_figure(style.TEXT_WIDTH, 1.05 + 0.115 * bottom)
     score, beats = figure.subplots(1, 2, sharey=True, width_ratios=[1.7, 1])
     labels = {0.0: f"the recipe, N = {N}"}
     if own is not None:
@@ -157,9 +157,9 @@ def ingredients(found: Lines, compared: list[Comparison]) -> Figure:
     ends = [own.reference.oracle or 0.0] if own else []
     tops = [float(c.row.cell.scores.max()) for c in parts if c.row.cell.outcomes]
     right = max([*ends, *tops, 1.0])
-    score.set_xlim(-0.03 * right, 1.3 * right)  # the numbers of runs stand at the right
-    score.set_yticks(list(labels), list(labels.values()), size=7)
-    score.set_ylim(bottom + 1.4, -0.7)  # with room for the oracle's label
+    score.set_xlim(-0.03 * right, 1.06 * right)
+    score.set_yticks(list(labels), list(labels.values()), size=6.5)
+    score.set_ylim(bottom + 1.6, -0.7)  # with room for the oracle's label
     score.set_title(style.score_label([] if own is None else own.cell.outcomes), size=8)
     beats.set_title("probability: with it beats without", size=8)
     figure.supxlabel(

@@ -58,6 +58,8 @@ def score_label(outcomes: Sequence[Outcome]) -> str:
 
 def oracle_line(ax: Axes, oracle: float | None, *, across: bool = True) -> None:
     """Draw the oracle's score, labelled, across the panel; or upright, if scores run along x."""
+    from matplotlib.patheffects import withStroke
+
     if oracle is None:
         place, va = (0.97, "top") if across else (0.03, "bottom")
         ax.text(0.98, place, "oracle: no record", transform=ax.transAxes, ha="right", va=va)
@@ -67,7 +69,7 @@ def oracle_line(ax: Axes, oracle: float | None, *, across: bool = True) -> None:
         at, ha, offset = (0.99, oracle), "right", (0, 2)
     else:
         ax.axvline(oracle, color=GREY, linewidth=0.8, linestyle=":")
-        at, ha, offset = (oracle, 0.02), "left", (2, 0)
+        at, ha, offset = (oracle, 0), "right", (-2, 3)
     ax.annotate(
         f"oracle {oracle:.1f}",
         at,
@@ -77,6 +79,7 @@ def oracle_line(ax: Axes, oracle: float | None, *, across: bool = True) -> None:
         ha=ha,
         size=6.5,
         color=GREY,
+        path_effects=[withStroke(linewidth=1.5, foreground="white")],
     )
 
 

@@ -76,10 +76,28 @@ def test_the_meta_agent_is_a_single_agent_of_the_joint_world() -> None:
     moves = meta.act(data.observation).argmax(-1)
     assert torch.equal(moves[..., 0] + 5 * moves[..., 1], chosen)
     assert len(moves.unique()) > 1
-    world, data = spec(2), batch(2)
-    actor = MetaDDPG(world, Independent, root())
-    joint = torch.tanh(mlp(actor.layers(), data.observation.flatten(2).unsqueeze(1)))
-    assert torch.equal(actor.act(data.observation), joint.view(1, B, 2, A))
+
+
+def test_the_meta_agent_of_vectors_is_a_single_agent_of_the_joint_world() -> None:
+    world = spec(2)
+    one = replace(world, agents=1, observation_size=2 * O, action_size=2 * A)
+    meta, plain = (
+        MetaDDPG(world, Independent, root()),
+        ActorCritic(one, Independent, root(), critic="local"),
+    )
+    for step in range(3):
+        data = batch(2, seed=step)
+        whole = replace(
+            data,
+            observation=data.observation.flatten(2).unsqueeze(2),
+            next_observation=data.next_observation.flatten(2).unsqueeze(2),
+            reward=data.reward.mean(-1, keepdim=True),
+            action=data.action.flatten(2).unsqueeze(2),
+        )
+        assert torch.equal(meta.update(data)[0], plain.update(whole)[0])
+    assert torch.equal(meta.policy["actor"], plain.policy["actor"])
+    chosen = plain.act(whole.observation)
+    assert torch.equal(meta.act(data.observation), chosen.view(1, B, 2, A))
 
 
 @pytest.mark.parametrize(("agents", "moves"), [(6, 5), (12, 2), (3, 15)])

@@ -61,6 +61,26 @@ def test_an_agents_weights_come_from_its_groups_generator(groups: int) -> None:
         assert torch.allclose(weight[:, i].flatten(1), one.squeeze(1), atol=1e-6)
 
 
+def test_a_chunk_comes_from_its_own_embedding_and_layers_are_cut_from_all_in_a_row() -> None:
+    S = 32
+    scheme = Hypernet(SIZES, N, target="all", generator="chunked", chunk=S, rho=1.0)
+    values = {name: value.double() for name, value in drawn(scheme).items()}
+    h = torch.relu(values["hyper.e"] @ values["hyper.A"])
+    h = h * torch.rsqrt(h.square().mean(-1, keepdim=True) + 1e-6)
+    chunks = []
+    for c in values["hyper.chunks"].unbind(1):
+        hidden = torch.relu(h @ values["hyper.H"] + c.unsqueeze(1) @ values["hyper.C"])
+        hidden = hidden * torch.rsqrt(hidden.square().mean(-1, keepdim=True) + 1e-6)
+        chunks.append(hidden @ values["hyper.O"])
+    row, place = torch.cat(chunks, -1), 0
+    for n, (weight, _) in enumerate(scheme.weights(values)):
+        own = row[:, :, place : place + weight[0, 0].numel()].unflatten(2, weight.shape[2:])
+        ratio = weight / own
+        assert torch.allclose(ratio, ratio.flatten()[0], rtol=1e-5), n
+        place += weight[0, 0].numel()
+    assert len(chunks) == -(-place // S) > 2
+
+
 def test_a_core_of_full_rank_is_a_dense_generator() -> None:
     """Of any bases: S = P' G Q' gives P S Q = G where they are orthogonal."""
     scheme, values = dense()

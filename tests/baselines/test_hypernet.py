@@ -220,6 +220,14 @@ def output_variance(initialisation: str, fan_in: int) -> float:
     return float((x @ weight + bias).square().mean())
 
 
+def test_hyperfan_in_lets_weights_and_biases_bring_half_each() -> None:
+    scheme = Hypernet([40, 48, 2], 4, target="all", initialisation="hyperfan-in")
+    (weight, bias), *_ = scheme.weights(scheme.init(Random.from_seeds(range(20))))
+    x = Random.from_seeds(range(20)).fold("x").normal(4, 50, 40)
+    assert math.isclose(float((x @ weight).square().mean()), 1, rel_tol=0.12)
+    assert math.isclose(float(bias.square().mean()), 1, rel_tol=0.12)
+
+
 @pytest.mark.parametrize("fan_in", [10, 160])
 def test_balanced_and_hyperfan_in_keep_the_variance_and_the_naive_start_does_not(
     fan_in: int,

@@ -155,6 +155,20 @@ def test_each_change_is_one_change() -> None:
     assert len(used) == len(set(used))
 
 
+def test_what_is_compared_differs_in_the_actors_parameters_only() -> None:
+    """The same critic, steps and updates for every hypernetwork and control."""
+    methods, grid = load_methods(), load_grid(GRID)
+    (default,) = grid.experiments["default"].methods
+    for name, experiment in grid.experiments.items():
+        assert not experiment.tuned
+        assert not (experiment.settings and name != "references")
+        for method in experiment.methods if name != "references" else ():
+            entry = methods[method]
+            assert entry.algorithm == methods[default].algorithm, method
+            assert entry.algorithm_options == methods[default].algorithm_options, method
+            assert not entry.settings or method == "hyper-maddpg-clipped", method
+
+
 def test_differences_are_said_in_the_tables_own_words() -> None:
     methods = load_methods()
     origin = methods["hyper-maddpg-full"]

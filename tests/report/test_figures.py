@@ -29,6 +29,14 @@ def curves_of(results, method="ps-maddpg"):
     return figure, figure.axes
 
 
+def named(figure):
+    """The names of the rows, by what their line of panels is headed with."""
+    first = [ax for ax in figure.axes if ax.get_subplotspec().is_first_col()]
+    return {
+        ax.texts[0].get_text(): [label.get_text() for label in ax.get_yticklabels()] for ax in first
+    }
+
+
 def test_bytes_repeat(small, built, tmp_path):
     assert build_all(small.load(), tmp_path / "again") == built
 
@@ -142,18 +150,27 @@ def test_final_scores_leave_out_what_has_no_run_and_fit_a_page(copy, monkeypatch
     for path in (copy.out / "runs/figure4").rglob("summed-individual-uniform/n*/seed*.json"):
         path.unlink()
     figure = draw_methods.final_scores(rows(copy.load()))
-    drawn = {
-        ax.get_title().partition(", ")[2]: [label.get_text() for label in ax.get_yticklabels()]
-        for ax in figure.axes
-        if ax.axison and ax.get_title().startswith("N = 2")
-    }
-    assert drawn == {
+    assert named(figure) == {
         "group-goal, uniform": ["iql", "ps-maddpg"],
         "group-goal, prioritized": ["ps-maddpg"],
         "summed-individual, prioritized": ["ps-maddpg"],
     }
     monkeypatch.setattr(draw_methods, "PAGE_HEIGHT", 2.6)
     assert draw_methods.final_scores(rows(copy.load())).get_figheight() == pytest.approx(2.6)
+
+
+def test_a_line_of_panels_is_named_where_its_first_column_has_no_panel(copy):
+    changed = yaml.safe_load(copy.grid.read_text())
+    changed["experiments"]["figure4"]["exclude"] = [
+        {"where": {"reward": "summed-individual", "sampler": "uniform", "agents": 2}, "why": "x"}
+    ]
+    grid = copy.root / "other.yaml"
+    grid.write_text(yaml.safe_dump(changed))
+    figure = draw_methods.final_scores(rows(load(grid, copy.root)))
+    assert named(figure)["summed-individual, uniform"] == ["iql", "ps-maddpg"]
+    titles = [ax.get_title() for ax in figure.axes]
+    assert (titles.count("N = 2"), titles.count("N = 3")) == (3, 4)
+    assert sum(ax.xaxis.get_visible() and ax.axison for ax in figure.axes) == 7
 
 
 def test_every_method_has_a_panel_of_its_profile_before_those_of_the_others(results):

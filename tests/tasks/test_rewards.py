@@ -184,6 +184,29 @@ def test_shaping_telescopes() -> None:
     assert total.abs().min() > 0.05
 
 
+def test_shaping_of_an_episode_that_a_success_ends_is_minus_the_first_potential() -> None:
+    """Nothing follows, so the last potential is 0, and no team is paid for where it ends."""
+    shaped, plain = (
+        make(reward, 2, end="success", radius=0.5, dynamics="first-order")
+        for reward in ("assignment-shaping", "group-goal")
+    )
+    state = shaped.reset(Random.from_seeds([0]).fold("shaping"), 400).double()
+    rng = torch.Generator().manual_seed(0)
+    gaps = shaped.distances(state)
+    start = -torch.minimum(gaps[..., 0, 0] + gaps[..., 1, 1], gaps[..., 0, 1] + gaps[..., 1, 0]) / 2
+    total, alive = torch.zeros(1, 400, dtype=torch.float64), ~shaped.terminated(state)
+    began = alive.clone()
+    for step in range(30):
+        after = shaped.step(state, torch.rand(1, 400, 2, 2, generator=rng).double() * 2 - 1)
+        extra = (shaped.reward(state, after) - plain.reward(state, after))[..., 0]
+        total += torch.where(alive, 0.9**step * extra, 0.0)
+        alive = alive & ~shaped.terminated(after)
+        state = after
+    ended = began & ~alive
+    assert ended.sum() > 20
+    torch.testing.assert_close(total[ended], -start[ended])
+
+
 def test_mpe_dense_by_hand() -> None:
     targets = torch.tensor([[0.0, 0.0], [0.6, 0.0]])
     state = place(torch.tensor([[0.0, 0.1], [0.0, -0.1]]), targets)[None, None]
