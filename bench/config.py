@@ -1,8 +1,10 @@
 """The configuration of one run.
 
 A run is fully described by a :class:`RunConfig`.  Its values come, later ones winning, from the
-defaults below, the method's ``settings`` in ``config/methods.yaml``, the grid's ``defaults``, the
-experiment's ``settings``, the axes of the grid, and the command line.  Nothing here imports torch.
+defaults below, the method's ``settings`` in ``config/methods.yaml``, those ``tuned`` for it if the
+experiment asks for them, the grid's ``defaults``, the experiment's ``settings``, the axes of the
+grid, and the variant; a run without a grid has its values from the command line instead.  Nothing
+here imports torch.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ def minutes(configs: Sequence[RunConfig]) -> int:
 
 
 def _bytes(config: RunConfig) -> int:
-    # A state has 6 or more numbers an agent; priorities are two trees of float64.
+    # A state has 6 or more numbers an agent; priorities take 32 bytes at most.
     numbers = (8 + _action_size(config)) * config.agents
     replay = config.buffer * (4 * numbers + 4 * 8)
     # Activations of acting, target and evaluated networks, forwards and backwards.

@@ -10,7 +10,6 @@ from typing import Literal
 from bench import checkpoint_files, records
 from bench.errors import RequestError, WorldError
 from bench.grid import Run, expand, load_grid
-from bench.methods import methods_file
 from bench.places import Places
 from bench.staleness import changed
 
@@ -45,27 +44,6 @@ class Finding:
     """Its path below runs/, without an ending."""
     kind: Kind
     reason: str
-
-
-def find_grid(results: Path) -> Path:
-    """Return the grid file that a results folder is named after.
-
-    Raises:
-        RequestError: if there is none.
-    """
-    if not results.is_dir():
-        raise RequestError(f"{results} is not a folder of results")
-    grids = sorted(path.parent.name for path in results.glob("*/runs"))
-    if grids and not (results / "runs").exists():  # where an experiment may have that name
-        raise RequestError(f"{results} holds grids; name one of them, such as {results / grids[0]}")
-    name = f"{results.resolve().name}.yaml"
-    for folder in (Path("config"), methods_file().parent):
-        if (folder / name).exists():
-            return folder / name
-    raise RequestError(
-        f"{results}: no grid file config/{name}; name it with --grid (what `hypercoop train` makes "
-        "without one belongs to none, and `hypercoop verify` takes it as it is)"
-    )
 
 
 def examine(results: Path, grid: Path) -> list[Finding]:

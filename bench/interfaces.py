@@ -47,7 +47,7 @@ class Task(Protocol):
         ...
 
     def reward(self, state: Tensor, next_state: Tensor) -> Tensor:
-        """Return the reward of every agent for a transition: [R, E, N]."""
+        """Return the reward of every agent for transitions [..., S]: [..., N]."""
         ...
 
     def terminated(self, state: Tensor) -> Tensor | None:
@@ -58,7 +58,7 @@ class Task(Protocol):
         ...
 
     def metrics(self, state: Tensor) -> Mapping[str, Tensor]:
-        """Return what is counted of a state that was stepped into, each [R, E]."""
+        """Return what is counted of states [..., S] that were stepped into, each [...]."""
         ...
 
     def episode_metrics(self, sums: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

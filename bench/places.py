@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.checkpoint_files import below
-from bench.errors import WorldError
+from bench.errors import RequestError, WorldError
 from bench.grid import Run
+from bench.methods import methods_file
 
 
 @dataclass(frozen=True)
@@ -119,3 +120,24 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
             ) from error
         # Never removed: a process that waits on a removed file would not meet the next one.
         yield True
+
+
+def find_grid(results: Path) -> Path:
+    """Return the grid file that a results folder is named after.
+
+    Raises:
+        RequestError: if there is none.
+    """
+    if not results.is_dir():
+        raise RequestError(f"{results} is not a folder of results")
+    grids = sorted(path.parent.name for path in results.glob("*/runs"))
+    if grids and not (results / "runs").exists():  # where an experiment may have that name
+        raise RequestError(f"{results} holds grids; name one of them, such as {results / grids[0]}")
+    name = f"{results.resolve().name}.yaml"
+    for folder in (Path("config"), methods_file().parent):
+        if (folder / name).exists():
+            return folder / name
+    raise RequestError(
+        f"{results}: no grid file config/{name}; name it with --grid (what `hypercoop train` makes "
+        "without one belongs to none, and `hypercoop verify` takes it as it is)"
+    )

@@ -17,11 +17,11 @@ from torch import Tensor
 
 from bench import records
 from bench.config import RunConfig
-from bench.doctor import find_grid
 from bench.errors import RequestError, WorldError
 from bench.files import write_atomic
 from bench.interfaces import Algorithm, Task
 from bench.methods import method_entry
+from bench.places import find_grid
 from bench.staleness import changed_behaviour, changed_settings
 from bench.team import Team
 from bench.validation import validate

@@ -22,7 +22,7 @@ PACKAGES = ("torch", "numpy", "scipy", "safetensors", "pettingzoo", "mpe2")
 NOT_TRAINING = {
     *("report", "speed", "faults", "costs", "conformance", "commands"),
     *("cli.py", "arguments.py", "demand.py", "doctor.py", "verify.py"),
-    *("stats.py", "watch.py", "scene.py"),
+    *("stats.py", "resampling.py", "watch.py", "scene.py"),
 }
 """Parts of bench/ that training does not import."""
 
@@ -121,7 +121,9 @@ def provenance(
     made_by: Mapping[str, Any],
     hosts: Sequence[Mapping[str, str]],
 ) -> dict[str, Any]:
-    """Return host facts: `made_by`, versions, device, and seconds and memory per replica.
+    """Return host facts: `made_by`, versions, device, seconds per replica, and peaks of memory.
+
+    The peaks are the process's, of all replicas and of what it trained before.
 
     A run that was interrupted may have been on several `hosts`; each is named once, in turn.
     """

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from bench import registry
 from bench.config import RunConfig
 from bench.errors import RequestError, WorldError
 from bench.files import place_once, write_atomic
@@ -51,7 +52,8 @@ class Curve(Strict):
 
 
 class Training(Strict):
-    """What was seen while training, averaged over the interval that ends at each point."""
+    """What was seen while training, averaged over the interval that ends at each point, but for
+    `rewarded_share_buffer`, which is what it was at that point."""
 
     episode: list[Count]
     """[K-1] training episodes done."""
@@ -189,6 +191,13 @@ class Record(Strict):
     """None for tasks other than cooperative navigation, diverged runs, and earlier records."""
     provenance: dict[str, Any]
     """Host facts, the only part that may differ between two equal runs."""
+
+    @property
+    def scored(self) -> Assessment | None:
+        """Whose score the run's is: the best policy's, but in tasks without chance, where choosing
+        is all that there is to learn, the last one's; none if the run diverged."""
+        chance = registry.task_entry(self.config.task).chance
+        return self.absolute if chance else self.final
 
     @model_validator(mode="after")
     def _sound(self) -> Record:

@@ -62,7 +62,10 @@ class Distribution:
                 low = middle
             else:
                 high = middle
-        return float(high)
+        # What is found is a difference that occurs, up to rounding: return that one.
+        place = np.searchsorted(ours, other.values + high)
+        beside = ours[np.stack([place - 1, place]).clip(0, len(ours) - 1)] - other.values
+        return float(beside.flat[np.abs(beside - high).argmin()])
 
 
 def drawn(values: Array) -> Distribution:

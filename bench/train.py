@@ -152,10 +152,11 @@ class Trainer:
     def _learn(self, random: Random) -> None:
         """One update: sample, learn, and tell the sampler of the TD errors."""
         fleet, config = self._fleet, self._fleet.config
-        if not self._updates and not torch.as_tensor(fleet.replay.lived()).all():
+        lived = fleet.replay.lived()
+        if isinstance(lived, Tensor) and not lived.all():
             raise RequestError(
-                f"parallel = {config.parallel}: the episodes before the first update had all ended "
-                "when they began, so there is nothing to learn from; choose more"
+                f"parallel = {config.parallel}, buffer = {config.buffer}: all episodes that are "
+                "stored had ended when they began, so there is nothing to learn from; choose more"
             )
         progress = self._updates * config.steps_per_update / (config.episodes * fleet.task.horizon)
         indices, weight = fleet.sampler.sample(random, progress)

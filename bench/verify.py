@@ -145,7 +145,7 @@ def scores(folder: Path) -> list[float]:
     for path in sorted(folder.glob("seed*.json")):
         with contextlib.suppress(WorldError):  # a damaged one has been told
             cell.append(_current(path))
-    return [statistics.fmean(r.absolute.raw[r.score]) for r in cell if r and r.absolute]
+    return [statistics.fmean(r.scored.raw[r.score]) for r in cell if r and r.scored]
 
 
 def compare(old: Record, new: Record, here: bool, seeds: list[float]) -> tuple[Verdict, str]:
@@ -197,9 +197,9 @@ def as_far_as(old: ModelT, new: ModelT) -> ModelT:
 
 
 def _final(old: Record, new: Record, seeds: list[float]) -> tuple[Verdict, str]:
-    if old.absolute is None or new.absolute is None:
+    if old.scored is None or new.scored is None:
         return "within tolerance", "both diverged"
-    raw = [record.absolute.raw[old.score] for record in (old, new) if record.absolute]
+    raw = [scored.raw[old.score] for scored in (old.scored, new.scored)]
     was, now = (statistics.fmean(values) for values in raw)
     errors = [statistics.pstdev(values) / math.sqrt(len(values)) for values in raw]
     spread = statistics.stdev(seeds) if len(seeds) > 1 else 0.0

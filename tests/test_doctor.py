@@ -11,7 +11,7 @@ from typing import Any, get_args
 import pytest
 import torch
 
-from bench import doctor, records
+from bench import doctor, places, records
 from bench.checkpoint import Checkpoint
 from bench.cli import main
 from bench.config import RunConfig
@@ -130,7 +130,7 @@ def test_a_diverged_run_alone_is_listed_and_no_defect(
 def test_an_experiment_may_be_called_runs(tmp_path: Path) -> None:
     """Its folders are not taken for grids."""
     (tmp_path / "demo" / "runs" / "runs").mkdir(parents=True)
-    assert doctor.find_grid(tmp_path / "demo").name == "demo.yaml"
+    assert places.find_grid(tmp_path / "demo").name == "demo.yaml"
 
 
 @pytest.mark.parametrize(

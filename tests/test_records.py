@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from bench import provenance, records
 from bench.errors import WorldError
 from bench.files import write_atomic
+from bench.provenance import NOT_TRAINING
 from bench.records import Record
 
 ROOT = Path(__file__).parents[1]
@@ -48,6 +50,18 @@ def test_what_is_in_it(record: Record) -> None:
         "cpu_seconds",
         "peak_memory_mb",
     } <= set(record.provenance)
+
+
+def test_training_imports_nothing_whose_change_would_leave_a_checkpoint_as_it_is() -> None:
+    """And what it imports besides has a say: a change there, and no checkpoint fits."""
+    code = (
+        "import sys, bench.fleet, bench.policies, bench.runner, bench.train\n"
+        "print(*(sys.modules[m].__file__ for m in sys.modules if m.startswith('bench.')))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    parts = {part for path in ran.stdout.split() for part in Path(path).parts[-3:]}
+    assert {"train.py", "runner.py", "random.py"} <= parts
+    assert not NOT_TRAINING & parts
 
 
 DAMAGE: list[tuple[str, Any]] = [

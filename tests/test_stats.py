@@ -353,6 +353,13 @@ def test_a_difference_is_that_of_the_iqms_and_its_interval_is_the_bootstraps() -
     assert stats.difference([x], [y[:4]]).lo is None
 
 
+def test_an_end_of_an_interval_is_a_difference_that_occurs() -> None:
+    """So that one of zero is zero, and not what a bisection comes to within 1e-30 of it."""
+    found = stats.difference([np.array([0.0, 0, 0, 0, 0])], [np.array([0.0, 0, 0, 0, 1])])
+    assert (found.point, found.hi) == (0.0, 0.0)
+    assert found.lo is not None and found.lo < 0
+
+
 @pytest.mark.parametrize("strata", [1, 2])
 def test_the_interval_of_a_difference_is_that_of_all_pairs_of_resamples(strata: int) -> None:
     generator = np.random.default_rng(8)

@@ -36,7 +36,7 @@ def test_the_same_run_gives_the_same_bytes(method: str, sampler: str) -> None:
     assert records.deterministic(first.record) != records.deterministic(other.record)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [*METHODS, "attention-maddpg"])
 def test_a_replica_of_a_fleet_gives_the_same_bytes_as_the_run_alone(method: str) -> None:
     wide = {"agents": 3, "batch": 64, "hidden": [64, 64]}
     fleet = run(*(tiny(**wide, method=method, seed=seed) for seed in range(3)))
@@ -194,8 +194,16 @@ def test_the_horizon_is_no_end() -> None:
 
 
 def test_without_a_step_to_learn_from_training_says_so() -> None:
-    with pytest.raises(RequestError, match=r"parallel = 10: .* nothing to learn from"):
+    with pytest.raises(RequestError, match=r"parallel = 10, buffer = 900: .* nothing to learn from"):
         run(tiny(agents=1, task_options={"radius": 9.0, "end": "success"}))
+
+
+@pytest.mark.parametrize("sampler", ["uniform", "prioritized"])
+def test_nor_with_a_ring_that_has_forgotten_every_step(sampler: str) -> None:
+    """A ring of one episode, and sooner or later one that had ended when it began."""
+    options = {"radius": 0.5, "end": "success"}
+    with pytest.raises(RequestError, match=r"buffer = 30: .* nothing to learn from"):
+        run(tiny(agents=1, parallel=1, buffer=30, sampler=sampler, task_options=options))
 
 
 def test_rewarded_shares_between_the_two_are_those_of_steps_near_a_target() -> None:

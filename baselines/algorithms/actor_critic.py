@@ -25,7 +25,7 @@ from bench.validation import validate
 
 VERSION = 1
 """Stands also for critics, actions, and what the symmetry of a team is built from."""
-OPTION_VERSIONS = {"twin": 2}
+OPTION_VERSIONS = {"twin": 2, "critic=attention": 2}
 """twin, 2: the gradients of twins that are sets are clipped apart, as others' are."""
 
 

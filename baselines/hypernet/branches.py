@@ -15,7 +15,7 @@ from torch import Tensor
 from baselines.hypernet.code import Code
 from baselines.hypernet.conditioning import Conditioning
 from baselines.hypernet.generators import Generator, Layer, Manifest
-from baselines.hypernet.products import product
+from baselines.hypernet.products import batched
 from bench.random import Random
 
 
@@ -108,7 +108,7 @@ class Branch:
         for layer in self._biases:
             n = layer.index
             base = own[f"g{n}"].unflatten(2, layer.shape) if f"g{n}" in own else None
-            bias = product(h, own[f"B{n}"]).unsqueeze(2)
+            bias = batched(h, own[f"B{n}"]).unsqueeze(2)
             result[n] = Generated(matrices.get(n), base, bias)
         return result
 

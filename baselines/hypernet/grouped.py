@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from baselines.hypernet.products import generated, product
+from baselines.hypernet.products import batched, generated
 
 
 def grouped(
@@ -63,13 +63,13 @@ def _segments(
     The sizes of the segments are read back, which on a GPU waits for it.
     """
     (R, B, fan_in), K = x.shape, code.shape[1]
-    weights = product(code, generator, base).reshape(R * K, 1, fan_in, -1)
+    weights = batched(code, generator, base).reshape(R * K, 1, fan_in, -1)
     group = (index + K * torch.arange(R, device=x.device).unsqueeze(1)).flatten()
     order = group.argsort(stable=True)
     sizes = group.bincount(minlength=R * K).tolist()
     segments = x.reshape(1, R * B, fan_in).index_select(1, order).split(sizes, 1)
     pairs = zip(segments, weights, strict=True)
-    y = torch.cat([product(rows, weight) for rows, weight in pairs if rows.shape[1]], 1)
+    y = torch.cat([batched(rows, weight) for rows, weight in pairs if rows.shape[1]], 1)
     return y.index_select(1, order.argsort()).reshape(R, B, -1)
 
 

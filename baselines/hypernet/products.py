@@ -31,7 +31,7 @@ CUDA_CACHED = 2**20
 """CACHED of a GPU, where several kernels of a few microseconds are nothing to save on."""
 
 
-def product(left: Tensor, right: Tensor, added: Tensor | None = None) -> Tensor:
+def batched(left: Tensor, right: Tensor, added: Tensor | None = None) -> Tensor:
     """Multiply matrices in batches; every product of every form is done here.
 
     Args:
@@ -109,8 +109,8 @@ def generated_form(
 def _plain(x: Tensor, code: Tensor, generator: Tensor, base: Tensor | None) -> Tensor:
     """Form all weights, then use them: 2 K (C + M) in out operations."""
     R, K, M, fan_in = x.shape
-    weights = product(code, generator, base).reshape(R * K, fan_in, -1)
-    return product(x.reshape(R * K, M, fan_in), weights).reshape(R, K, M, -1)
+    weights = batched(code, generator, base).reshape(R * K, fan_in, -1)
+    return batched(x.reshape(R * K, M, fan_in), weights).reshape(R, K, M, -1)
 
 
 def _blocks(x: Tensor, code: Tensor, generator: Tensor, base: Tensor | None) -> Tensor:
@@ -126,7 +126,7 @@ def _outer(x: Tensor, code: Tensor, generator: Tensor, base: Tensor | None) -> T
     rows = x.reshape(R, K * M, fan_in)
     features = code[:, :, None, :, None] * x[:, :, :, None, :]
     stacked = generator.reshape(R, code.shape[2] * fan_in, -1)
-    y = product(features.reshape(R, K * M, -1), stacked, _with_base(rows, base))
+    y = batched(features.reshape(R, K * M, -1), stacked, _with_base(rows, base))
     return y.reshape(R, K, M, -1)
 
 
@@ -135,7 +135,7 @@ def _inputs(x: Tensor, code: Tensor, generator: Tensor, base: Tensor | None) -> 
     (R, K, M, fan_in), C = x.shape, code.shape[2]
     rows = x.reshape(R, K * M, fan_in)
     beside = generator.reshape(R, C, fan_in, -1).transpose(1, 2)
-    parts = product(rows, beside.reshape(R, fan_in, -1)).reshape(R * K * M, C, -1)
+    parts = batched(rows, beside.reshape(R, fan_in, -1)).reshape(R * K * M, C, -1)
     each = code.unsqueeze(2).expand(R, K, M, C).reshape(R * K * M, 1, C)
     y = torch.bmm(each, parts).reshape(R, K * M, -1)
     shared = _with_base(rows, base)
@@ -146,7 +146,7 @@ def _with_base(rows: Tensor, base: Tensor | None) -> Tensor | None:
     """Multiply rows [R, K M, in] by the weights that all groups share."""
     if base is None:
         return None
-    return product(rows, base.reshape(*rows.shape[::2], -1))
+    return batched(rows, base.reshape(*rows.shape[::2], -1))
 
 
 def _fused(x: Tensor, code: Tensor, generator: Tensor, base: Tensor | None) -> Tensor:
@@ -220,7 +220,7 @@ def low_rank_form(rows: int, rank: int, fan_in: int, fan_out: int) -> str:
 
 
 LOW_RANK: Mapping[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
-    "formed": lambda x, left, right: product(x, product(left, right)),
-    "factored": lambda x, left, right: product(product(x, left), right),
+    "formed": lambda x, left, right: batched(x, batched(left, right)),
+    "factored": lambda x, left, right: batched(batched(x, left), right),
 }
 """Forms of `low_rank`: 2 K in out (r + M) operations, and 2 K M r (in + out)."""

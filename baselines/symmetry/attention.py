@@ -25,8 +25,9 @@ def attend(parameters: Mapping[str, Tensor], x: Tensor, sets: int) -> Tensor:
     """Add to each member what it attends to in its set: [R, M K, B, F] -> [R, M K, B, F]."""
     R, _, B, F = x.shape
     found = apply(parameters, "attention", x).unflatten(1, (sets, -1))
+    # Whatever R and M are: products of other strides, though of equal numbers, round differently.
     query, key, value = (
-        part.transpose(2, 3).reshape(R * sets * B, -1, F) for part in found.split(F, -1)
+        part.transpose(2, 3).contiguous().view(R * sets * B, -1, F) for part in found.split(F, -1)
     )
     weight = torch.softmax(torch.bmm(query, key.mT) / math.sqrt(F), -1)
     heard = torch.relu(torch.bmm(weight, value)).view(R, sets, B, -1, F)

@@ -64,7 +64,8 @@ def faults(options: argparse.Namespace) -> None:
 
 def doctor(options: argparse.Namespace) -> None:
     """Say what is wrong with a folder of records."""
-    from bench.doctor import REMEDIES, examine, find_grid
+    from bench.doctor import REMEDIES, examine
+    from bench.places import find_grid
 
     findings = examine(options.results, options.grid or find_grid(options.results))
     if options.json:

@@ -57,7 +57,7 @@ def train(options: argparse.Namespace) -> None:
     records = train_runs(runs, job)
     rows = []
     for run, record in zip(runs, records, strict=True):
-        scores = record.absolute.raw[record.score] if record.absolute else None
+        scores = record.scored.raw[record.score] if record.scored else None
         row = {
             "record": str(places.record(run.key)),
             "status": record.status,

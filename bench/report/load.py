@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import records, registry
+from bench import records
 from bench.config import RunConfig
 from bench.errors import WorldError
 from bench.grid import Grid, Run, expand, load_grid
@@ -157,15 +157,14 @@ def _read(path: Path, key: str, run: Run) -> Outcome | Problem:
         return Problem(key, "invalid", str(error).replace(str(path), path.name))
     if reason := changed(record, run):
         return Problem(key, "stale", reason)
-    if record.status == "diverged" or record.absolute is None:
+    if record.status == "diverged" or record.scored is None or record.final is None:
         return Problem(key, "diverged", record.reason or "no reason recorded")
-    return _outcome(record, record.absolute)
+    return _outcome(record, record.scored, record.final)
 
 
-def _outcome(record: records.Record, absolute: records.Assessment) -> Outcome:
-    last = record.final or absolute
-    chance = registry.task_entry(record.config.task).chance
-    chosen = absolute if chance else last
+def _outcome(
+    record: records.Record, chosen: records.Assessment, last: records.Assessment
+) -> Outcome:
 
     def mean(metric: str) -> float | None:
         return float(np.mean(chosen.raw[metric])) if metric in chosen.raw else None
@@ -176,7 +175,7 @@ def _outcome(record: records.Record, absolute: records.Assessment) -> Outcome:
         metric=record.score,
         horizon=record.horizon,
         score=float(np.mean(chosen.raw[record.score])),
-        assessed="best" if chance else "last",
+        assessed="last" if chosen is last else "best",
         last=float(np.mean(last.raw[record.score])),
         any_success=mean("any_success"),
         covered=mean("covered"),

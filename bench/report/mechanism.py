@@ -38,16 +38,16 @@ class Courses:
     """[n, K-1] the same in the batches."""
     first_success: Array
     """[n] end of the first interval with a successful training episode; infinite if none is."""
-    learned: Array
+    reached: Array
     """[n] first evaluation that reaches `learned` of the oracle's score, infinite if none does;
     NaN without an oracle."""
 
     @property
     def between(self) -> Array:
         """[n] episodes from the first success to learning; NaN where either is lacking."""
-        both = np.isfinite(self.first_success) & np.isfinite(self.learned)
+        both = np.isfinite(self.first_success) & np.isfinite(self.reached)
         taken = np.full(len(both), np.nan)
-        taken[both] = self.learned[both] - self.first_success[both]
+        taken[both] = self.reached[both] - self.first_success[both]
         return taken
 
     @property
@@ -60,7 +60,7 @@ class Courses:
 
         Over all if it never does, and over the first if it has by then.
         """
-        until = np.where(np.isnan(self.learned), np.inf, self.learned)
+        until = np.where(np.isnan(self.reached), np.inf, self.reached)
         counted = self.episode < until[:, None]
         counted[:, 0] = True
         return np.asarray((shares * counted).sum(axis=1) / counted.sum(axis=1))
@@ -85,17 +85,17 @@ def courses(row: Row) -> Courses | None:
     buffer = ends.copy()
     buffer[:, 1:] = (ends[:, 1:] + ends[:, :-1]) / 2
     oracle = row.reference.oracle
-    learned = np.full(len(outcomes), np.nan)
+    reached = np.full(len(outcomes), np.nan)
     if oracle is not None:
-        reached = np.array([o.curve for o in outcomes]) >= load_rules().thresholds.learned * oracle
-        learned = _first(reached, outcomes[0].episode.astype(np.float64))
+        there = np.array([o.curve for o in outcomes]) >= load_rules().thresholds.learned * oracle
+        reached = _first(there, outcomes[0].episode.astype(np.float64))
     return Courses(
         outcomes=outcomes,
         episode=episode,
         buffer=buffer,
         batch=series(BATCH),
         first_success=_first(series(SUCCESS) > 0, episode),
-        learned=learned,
+        reached=reached,
     )
 
 
@@ -107,9 +107,9 @@ def _first(so: np.ndarray[tuple[int, int], np.dtype[np.bool_]], at: Array) -> Ar
 def cells(table: list[Row]) -> Table:
     """Summarise the courses of every cell.
 
-    `curve` is the letter of a row of :func:`contrasts`.  `first_success` and `learned_at` are
+    `curve` is the letter of a row of :func:`contrasts`.  `first_success` and `reached_at` are
     medians over all runs, a run in which it never happens counting as infinite: empty if the median
-    is.  `between` is the median over the `learned` runs.  Shares and `enrichment` are of the time
+    is.  `between` is the median over the `reached` runs.  Shares and `enrichment` are of the time
     before a run has learned, over the `succeeded` runs.  A cell without any run has an entry too,
     which says so.  Left out are cells that :func:`_followed` leaves out.
     """
@@ -127,9 +127,9 @@ def cells(table: list[Row]) -> Table:
         entries[row] = {
             **head(row, letters, len(found.outcomes)),
             "succeeded": int(succeeded.sum()),
-            "learned": int(np.isfinite(found.learned).sum()),
+            "reached": int(np.isfinite(found.reached).sum()),
             "first_success": _median(found.first_success),
-            "learned_at": _median(found.learned),
+            "reached_at": _median(found.reached),
             "between": _median(found.between[np.isfinite(found.between)]),
             "buffer_share": float(iqm(buffer)) if len(buffer) else None,
             "batch_share": float(iqm(batch)) if len(batch) else None,
@@ -190,7 +190,7 @@ def runs(table: list[Row]) -> Table:
             continue
         columns = {
             "first_success": found.first_success,
-            "learned_at": found.learned,
+            "reached_at": found.reached,
             "between": found.between,
             "buffer_share": found.before_learning(found.buffer),
             "batch_share": found.before_learning(found.batch),

@@ -33,7 +33,7 @@ FIGURES = ("figure4", "methods")
 
 
 def build(results: Results, out_dir: Path) -> list[Path]:
-    """Write ``values.json``, ``values.tex`` and ``paper.pdf`` in ``out_dir``.
+    """Write ``values.json``, ``values.tex``, ``claims.json`` and ``paper.pdf`` in ``out_dir``.
 
     The tables and figures must have been built there.
 

@@ -46,7 +46,8 @@ def new_figure(width: float, height: float) -> Figure:
 
 def metric_label(metric: str) -> str:
     """Name a metric on an axis."""
-    return f"{metric.replace('_', ' ')} per episode"
+    name = metric.replace("_", " ")
+    return f"{name} per {'step' if name.startswith('mean ') else 'episode'}"
 
 
 def score_label(outcomes: Sequence[Outcome]) -> str:

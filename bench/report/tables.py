@@ -69,15 +69,13 @@ def build(results: Results, out_dir: Path) -> list[Path]:
             ["run", "kind", "reason"],
         ),
     }
-    paths = []
-    for name, text in files.items():
-        path = out_dir / "tables" / name
-        if text:
-            write_atomic(path, text.encode())
-            paths.append(path)
-        else:
-            path.unlink(missing_ok=True)  # of the grid as it was
-    return paths
+    written = {out_dir / "tables" / name: text.encode() for name, text in files.items() if text}
+    for path in (out_dir / "tables").glob("*.*"):
+        if path.suffix in (".csv", ".tex") and path not in written:
+            path.unlink()  # of the grid as it was
+    for path, content in written.items():
+        write_atomic(path, content)
+    return list(written)
 
 
 def table1(table: list[Row]) -> Table:

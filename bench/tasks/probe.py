@@ -74,6 +74,8 @@ def _take_a_step(task: Task, name: str) -> None:
     counted = {"return": reward.mean(-1), **task.metrics(following)}
     for metric, value in counted.items():
         check(f"metric '{metric}'", value, (1, E), torch.float32)
+    for metric, value in task.metrics(episodes[1]).items():
+        check(f"metric '{metric}' of two steps at once", value, (1, E, 2), torch.float32)
     reported = task.episode_metrics(counted)
     if task.score not in reported:
         raise RequestError(

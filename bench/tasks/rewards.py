@@ -1,6 +1,6 @@
 """The rewards of cooperative navigation, each a function of the states of a transition.
 
-Every reward has the signature ``reward(task, state, next_state) -> [R, E, N]`` and looks at the
+Every reward has the signature ``reward(task, state, next_state) -> [..., N]`` and looks at the
 state that was reached; only the shaping looks at both.  All but `mpe_dense` with collisions are
 team rewards: the same number for every agent.
 """

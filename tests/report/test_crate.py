@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 import synthetic
 
-from bench.report import crate
+from bench.report import code_digest, crate
 
 
 @pytest.fixture
@@ -21,6 +22,14 @@ def folder(copy):
     (copy.out / "logs" / "paper.json").write_text("{}")
     crate.build(results, copy.out)
     return copy.out
+
+
+def test_reports_are_stale_once_what_decides_their_look_is_another(monkeypatch):
+    read, seen = Path.read_bytes, set()
+    monkeypatch.setattr(Path, "read_bytes", lambda path: (seen.add(path.name), read(path))[1])
+    code_digest("config/quick.yaml")
+    assert {"stats.py", "resampling.py", "scene.py", "tables.py", "leaderboard.html"} <= seen
+    assert {"methods.yaml", "claims.yaml", "CITATION.cff", "quick.yaml"} <= seen
 
 
 def graph(folder) -> dict[str, dict[str, Any]]:

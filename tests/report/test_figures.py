@@ -213,6 +213,11 @@ def test_a_score_without_ends_has_a_free_axis(results):
     assert style.score_range([]) is None
 
 
+def test_what_is_a_mean_over_steps_is_not_called_a_sum_over_an_episode():
+    assert style.metric_label("successful_steps") == "successful steps per episode"
+    assert style.metric_label("mean_reward") == "mean reward per step"
+
+
 def test_names_are_not_mathematics(results, tmp_path):
     """A dollar sign in a name must neither fail nor be typeset as a formula."""
     changed = {

@@ -45,7 +45,7 @@ def course(table) -> Row:
 def test_the_course_of_a_run_by_hand(course):
     found = mechanism.courses(course)
     assert found.first_success.tolist() == [200, 100, math.inf]
-    assert found.learned.tolist() == [400, math.inf, math.inf]
+    assert found.reached.tolist() == [400, math.inf, math.inf]
     assert found.between[0] == 200
     assert np.isnan(found.between[1:]).all()
     np.testing.assert_allclose(found.buffer[0], [0, 0.1, 0.3, 0.6])
@@ -58,21 +58,21 @@ def test_the_course_of_a_run_by_hand(course):
 
 def test_the_course_of_a_cell_counts_what_never_happens(course):
     (entry,) = mechanism.cells([course])
-    assert (entry["succeeded"], entry["learned"], entry["runs"]) == (2, 1, 3)
+    assert (entry["succeeded"], entry["reached"], entry["runs"]) == (2, 1, 3)
     assert entry["first_success"] == 200  # of 100, 200 and never
-    assert entry["learned_at"] is None  # the median run never does
+    assert entry["reached_at"] is None  # the median run never does
     assert entry["between"] == 200
     assert entry["enrichment"] == pytest.approx(((0.3 / (0.4 / 3)) + 2) / 2)
     assert entry["enrichment_lo"] is None  # of two runs
     own = mechanism.runs([course])
     assert [run["first_success"] for run in own] == [200, 100, None]
-    assert [run["learned_at"] for run in own] == [400, None, None]
+    assert [run["reached_at"] for run in own] == [400, None, None]
 
 
 def test_a_run_that_has_learned_by_the_first_interval_has_a_time_before_all_the_same(course):
     outcome = dataclasses.replace(course.cell.outcomes[1], curve=np.array([20.0] * 5))
     found = mechanism.courses(with_outcomes(course, [outcome]))
-    assert found.learned.tolist() == [0]
+    assert found.reached.tolist() == [0]
     np.testing.assert_allclose(found.before_learning(found.batch), [0.2])
 
 

@@ -175,6 +175,15 @@ def test_numbers_in_csv_are_finite_and_plain(final):
             assert row[name] == "" or math.isfinite(float(row[name]))
 
 
+def test_tables_of_the_grid_as_it_was_are_removed(copy):
+    folder = copy.out / "tables"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("scaling.csv", "gone.tex", "notes.txt"):
+        (folder / name).write_text("")
+    built = tables.build(copy.load(), copy.out)
+    assert {path.name for path in folder.iterdir()} == {"notes.txt", *(p.name for p in built)}
+
+
 def test_an_empty_table_is_an_empty_file_or_a_header():
     assert formats.to_csv([]) == ""
     assert formats.to_csv([], ["run", "kind"]) == "run,kind\n"

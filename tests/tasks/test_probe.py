@@ -89,6 +89,10 @@ def test_a_sound_reward_from_outside_is_taken() -> None:
             r"what terminated returns is float32 \[1, 2\]: must be bool \[1, 2\]",
         ),
         ({"metrics": lambda state: {"x": state}}, r"metric 'x' is float32 \[1, 2, "),
+        (
+            {"metrics": lambda state: {"x": torch.zeros(1, 2)}},
+            r"metric 'x' of two steps at once is float32 \[1, 2\]: must be float32 \[1, 2, 2\]",
+        ),
     ],
 )
 def test_a_task_is_held_to_its_interface(change: dict[str, object], words: str) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from baselines.hypernet.generators import Generator, Layer, Manifest
 from baselines.hypernet.initialisation import orthogonal
-from baselines.hypernet.products import product
+from baselines.hypernet.products import batched
 from bench.random import Random
 
 
@@ -46,7 +46,7 @@ class Core(Generator):
         result = []
         for layer in self._manifest.layers:
             n = layer.index
-            core = product(code, parameters[f"S{n}"]).unflatten(2, self._core(layer))
+            core = batched(code, parameters[f"S{n}"]).unflatten(2, self._core(layer))
             result.append(
                 parameters[f"P{n}"].unsqueeze(1) @ core @ parameters[f"Q{n}"].unsqueeze(1)
             )

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from baselines.hypernet.generators import Generator, Manifest
-from baselines.hypernet.products import product
+from baselines.hypernet.products import batched
 from bench.random import Random
 
 
@@ -30,6 +30,6 @@ class Dense(Generator):
     def __call__(self, parameters: Mapping[str, Tensor], code: Tensor) -> list[Tensor]:
         """Do one product for each layer."""
         return [
-            product(code, parameters[f"G{layer.index}"]).unflatten(2, (layer.fan_in, layer.fan_out))
+            batched(code, parameters[f"G{layer.index}"]).unflatten(2, (layer.fan_in, layer.fan_out))
             for layer in self._manifest.layers
         ]

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from baselines.hypernet.generators import Generator, Layer, Manifest
-from baselines.hypernet.products import product
+from baselines.hypernet.products import batched
 from bench.random import Random
 
 
@@ -44,7 +44,7 @@ class LowRank(Generator):
         """Generate both factors and multiply them."""
         result = []
         for layer in self._manifest.layers:
-            left = product(code, parameters[f"U{layer.index}"]).unflatten(2, (layer.fan_in, -1))
-            right = product(code, parameters[f"V{layer.index}"]).unflatten(2, (-1, layer.fan_out))
+            left = batched(code, parameters[f"U{layer.index}"]).unflatten(2, (layer.fan_in, -1))
+            right = batched(code, parameters[f"V{layer.index}"]).unflatten(2, (-1, layer.fan_out))
             result.append(left @ right)
         return result
