@@ -136,7 +136,8 @@ class Fleet(Team):
         """Count the work of one replica without numbers, on torch's `meta` device.
 
         There every product is a plain one, so the count is the mathematics', whatever way a device
-        takes.  Methods that look at their numbers are run on zeros on the CPU instead.
+        takes.  Methods that look at their numbers are run on zeros on the CPU instead, where those
+        narrow products that are done as sums are not counted.
         """
         try:
             return self._count_flops(torch.device("meta"), work)

@@ -194,7 +194,7 @@ def test_the_horizon_is_no_end() -> None:
 
 
 def test_without_a_step_to_learn_from_training_says_so() -> None:
-    with pytest.raises(RequestError, match=r"parallel = 10, buffer = 900: .* nothing from"):
+    with pytest.raises(RequestError, match=r"parallel = 10, buffer = 900: .* nothing to learn"):
         run(tiny(agents=1, task_options={"radius": 9.0, "end": "success"}))
 
 

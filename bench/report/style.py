@@ -63,7 +63,9 @@ def oracle_line(ax: Axes, oracle: float | None, *, across: bool = True) -> None:
 
     if oracle is None:
         place, va = (0.97, "top") if across else (0.03, "bottom")
-        ax.text(0.98, place, "oracle: no record", transform=ax.transAxes, ha="right", va=va)
+        ax.text(
+            0.98, place, "oracle: no record", transform=ax.transAxes, ha="right", va=va, size=6.5
+        )
         return
     if across:
         ax.axhline(oracle, color=GREY, linewidth=0.8, linestyle=":")

@@ -22,7 +22,8 @@ class Sparse(Generator):
     scores learn as if a block were weighted by its softmax (straight-through, Bengio et al. 2013).
     The query sees h_i but sends it no gradient: that one is an estimate, and the code's is exact.
 
-    With k = M it is a dense generator; what is multiplied, 2 N C out rows, falls with k.
+    With k = M it is a dense generator; what is multiplied, 2 N C out rows, falls with k.  The layer
+    that comes of it is dense: its zeros are multiplied like the rest.
 
     Args:
         manifest: what to generate.
