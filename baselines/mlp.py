@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from baselines.products import one_by_one, product
+from baselines.products import large, product
 from bench.interfaces import Weights
 
 threshold_backward = torch.ops.aten.threshold_backward.grad_input
@@ -117,12 +117,12 @@ def _pull_back_own(
 def _parts(layers: Weights, x: Tensor) -> list[slice]:
     """Say which replicas to go through the network with together, part after part.
 
-    Where products are large they are made one by one anyway, and one replica at a time: what it
-    makes then stays in the cache until it is needed.
+    Where products are large, one replica at a time: what it makes stays in the cache until it is
+    needed.
     """
     R, N, B = x.shape[:3]
     sizes = ((w.shape[3], w.shape[2], N * B // w.shape[1]) for w, _ in layers)
-    alone = R > 1 and any(one_by_one(x, *size) for size in sizes)
+    alone = R > 1 and any(large(x, *size) for size in sizes)
     return [slice(r, r + 1) for r in range(R)] if alone else [ALL]
 
 

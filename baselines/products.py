@@ -2,8 +2,9 @@
 
 torch multiplies float32 by MKL, which on CPUs that are not Intel's does without the widest
 instructions.  oneDNN, which torch ships with and its compiler uses for this purpose, does not: at
-64 x 64 x 3,072 it is twice as fast on an AMD EPYC.  It costs some 10 microseconds a call more and
-has no batched form, so small products stay with MKL.
+64 x 64 x 3,072 it is twice as fast on an AMD EPYC.  On an Intel Xeon it is half as fast there, but
+faster where the inner size is the large one, as in the gradients of weights.  It costs some 10
+microseconds a call more and has no batched form, so small products stay with MKL.
 """
 
 from __future__ import annotations
@@ -12,9 +13,14 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
+from bench.provenance import cpu_is_intel
+
+INTEL = cpu_is_intel()
 ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 WORTHWHILE = 1 << 21
 """Multiplications from which one product is worth a call of oneDNN."""
+DEEP = 1024
+"""Inner size from which oneDNN is the faster one on CPUs of Intel's."""
 NARROWEST = 8
 """Rows and columns of a result below which oneDNN is the slower one."""
 FEW = 2
@@ -40,17 +46,17 @@ def product(left: Tensor, right: Tensor) -> Tensor:
         if n == 1:
             return (left * right.mT).sum(2, keepdim=True)
         return (left.mT * right).sum(1, keepdim=True)
-    if not one_by_one(left, m, k, n):
+    if not (ONEDNN and large(left, m, k, n)) or (INTEL and k < DEEP):
         return torch.bmm(left, right)
     if count == 1:
         return _onednn(left, right[0])
     return torch.stack([_onednn(a, b) for a, b in zip(left, right, strict=True)])
 
 
-def one_by_one(like: Tensor, m: int, k: int, n: int) -> bool:
-    """Whether products of matrices like this, of m x k by k x n, are made one after the other."""
+def large(like: Tensor, m: int, k: int, n: int) -> bool:
+    """Whether products of matrices like this, of m x k by k x n, gain nothing from one another."""
     wide = min(m, n) >= NARROWEST and k > FEW and m * k * n >= WORTHWHILE
-    return wide and ONEDNN and like.dtype == torch.float32 and like.device.type == "cpu"
+    return wide and like.dtype == torch.float32 and like.device.type == "cpu"
 
 
 def _onednn(left: Tensor, right: Tensor) -> Tensor:

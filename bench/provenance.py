@@ -92,14 +92,25 @@ def origin(configs: Sequence[RunConfig]) -> dict[str, Any]:
     }
 
 
-def cpu_model() -> str:
-    """Name the model of the CPU."""
+@functools.cache
+def _cpuinfo(field: str) -> str:
+    """Return what Linux says of the first core, the processor's name where it says nothing."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         lines = []
-    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(models, platform.processor() or platform.machine())
+    found = (line.partition(":")[2].strip() for line in lines if line.startswith(field))
+    return next(found, platform.processor() or platform.machine())
+
+
+def cpu_model() -> str:
+    """Name the model of the CPU."""
+    return _cpuinfo("model name")
+
+
+def cpu_is_intel() -> bool:
+    """Whether MKL takes the CPU for one of its maker's, and uses its widest instructions."""
+    return "GenuineIntel" in _cpuinfo("vendor_id")
 
 
 @functools.cache

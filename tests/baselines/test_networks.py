@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from baselines import products
 from baselines.hypernet.scheme import Hypernet
 from baselines.mlp import mlp, pull_back, pull_back_own
 from baselines.networks import Learner, Parameters, initial_layers
-from baselines.products import ONEDNN, one_by_one
+from baselines.products import large, product
 from bench.random import Random
 
 R, N, B = 2, 3, 7
@@ -109,7 +110,7 @@ def test_what_is_gone_through_part_by_part_has_the_numbers_of_the_whole(
         parts[2 * n + 1] = torch.randn(R, group, 1, sizes[n + 1])
     x = torch.randn(R, N, rows, sizes[0])
     gradient = torch.randn(R, 1 if pooled else N, rows, sizes[-1])
-    assert one_by_one(x, 64, 64, rows) or not ONEDNN
+    assert large(x, 64, 64, rows)
 
     def all_of(x: Tensor, gradient: Tensor, parts: list[Tensor]) -> list[Tensor]:
         own = [part.clone().requires_grad_() for part in (x, *parts)]
@@ -237,3 +238,24 @@ def test_a_falling_rate_falls_linearly_to_its_share() -> None:
         steps.append(at - now)
         at = now
     assert steps == pytest.approx([0.08, 0.06, 0.04, 0.02], rel=1e-4)
+
+
+@pytest.mark.parametrize("intel", [True, False])
+@pytest.mark.parametrize("onednn", [products.ONEDNN, False])
+@pytest.mark.parametrize(
+    "shape",
+    [(64, 64, 3072), (64, 3072, 64), (20, 3072, 64), (5, 7, 9), (1, 64, 3072), (64, 3072, 1)],
+)
+def test_products_are_those_of_float64_whoever_makes_them_and_how_many_at_once(
+    monkeypatch: pytest.MonkeyPatch, intel: bool, onednn: bool, shape: tuple[int, int, int]
+) -> None:
+    monkeypatch.setattr(products, "INTEL", intel)
+    monkeypatch.setattr(products, "ONEDNN", onednn)
+    torch.manual_seed(0)
+    m, k, n = shape
+    for left in (torch.randn(3, m, k), torch.randn(3, k, m).mT):
+        for right in (torch.randn(3, k, n), torch.randn(3, n, k).mT):
+            made = product(left, right)
+            exact = left.double() @ right.double()
+            assert (made - exact).abs().max() < 1e-5 * exact.abs().max()
+            assert torch.equal(made[1:2], product(left[1:2], right[1:2]))
