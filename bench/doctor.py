@@ -62,7 +62,7 @@ def examine(results: Path, grid: Path) -> list[Finding]:
     # Of an experiment's runs no two have the same configuration.
     owners = {(run.experiment, run.config.digest): key for key, run in expected.items()}
     runs = results / "runs"
-    there = {p.relative_to(runs).with_suffix("").as_posix(): p for p in _record_files(runs)}
+    there = {p.relative_to(runs).with_suffix("").as_posix(): p for p in runs.rglob("*.json")}
     findings = [
         finding
         for key, path in sorted(there.items())
@@ -83,10 +83,6 @@ def _begun(results: Path, expected: Mapping[str, Run]) -> dict[str, str]:
                 done = told["header"]["group"] * config.parallel
                 found[key] = f"{done:,} of {config.episodes:,} episodes are in {path}"
     return found
-
-
-def _record_files(runs: Path) -> Iterator[Path]:
-    return (path for path in runs.rglob("*.json") if not path.name.startswith(".tmp-"))
 
 
 def _examine_record(

@@ -263,6 +263,7 @@ def _check_writable(runs: Sequence[Run], places: Places) -> None:
     """Find out before training whether the disk takes what is written in its course and last."""
     first = runs[0].key
     for path in (places.record(first), places.policy(first), places.checkpoint(keys_of(runs))):
-        probe: Path = path.with_name(f".tmp-probe-{path.name}")
+        # Left by a killed process, it is not to be taken for a record.
+        probe: Path = path.with_name(f".tmp-probe-{path.name}~")
         write_atomic(probe, b"\0" * 65536)
         probe.unlink(missing_ok=True)

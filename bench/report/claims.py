@@ -17,10 +17,10 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from bench import stats
-from bench.grid import Label
+from bench.grid import Label, Run
 from bench.report import claims_file
 from bench.report.aggregate import Cell, Row, by_configuration, counted, known_by
-from bench.report.curves import CURVES, letter
+from bench.report.curves import letter
 from bench.report.formats import Table, Value
 from bench.resampling import Array
 from bench.stats import Estimate
@@ -128,9 +128,9 @@ def ledger(table: list[Row]) -> Table:
                     row = found.get((experiment, claim.method, curve, agents))
                     if row is None:
                         continue
-                    than = known.get(known_by(row.cell.config, method=claim.than or ""))
+                    c = row.cell.config
+                    than = known.get(known_by(c, method=claim.than)) if claim.than else None
                     verdict, ground = _judge(Case(claim, row, than, rules.thresholds))
-                    reward, sampler = CURVES[curve]
                     entries.append(
                         {
                             "id": name,
@@ -141,9 +141,7 @@ def ledger(table: list[Row]) -> Table:
                             "verdict": verdict,
                             "ground": ground,
                             **counted([row.cell]),
-                            "records": (
-                                f"{experiment}/{claim.method}/{reward}-{sampler}/n{agents}"
-                            ),
+                            "records": Run(experiment, c).key.rpartition("/")[0],
                         }
                     )
     return entries

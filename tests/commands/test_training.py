@@ -14,6 +14,7 @@ from small import FAST, tiny
 from bench import checkpoint, progress, records, runner, train
 from bench.checkpoint import Checkpoint
 from bench.cli import main
+from bench.files import write_atomic
 from bench.fleet import Fleet
 from bench.places import Places, locked
 from bench.records import Record
@@ -54,6 +55,26 @@ def test_checkpoints_that_outlived_their_run_are_removed(tmp_path: Path) -> None
     left = {path.name for path in lock.parent.iterdir()}
     others = {"seed10.safetensors", ".tmp-probe-seed10.safetensors"}
     assert left == {"seed0.lock", "seed1.lock", *others}
+
+
+def test_what_a_process_killed_while_it_tried_the_disk_leaves_is_no_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def write_and_die(path: Path, content: bytes) -> None:
+        write_atomic(path, content)
+        raise Killed
+
+    flags = [*FAST, f"--results={tmp_path}"]
+    monkeypatch.setattr(runner, "write_atomic", write_and_die)
+    with pytest.raises(Killed):
+        main(["train", *flags])
+    assert list(tmp_path.rglob(".tmp-probe-*")) and not list(tmp_path.rglob("*.json"))
+    monkeypatch.undo()
+    assert main(["train", *flags]) == 0
+    assert main(["verify", str(tmp_path), "--sample=1"]) == 0
 
 
 def test_a_checkpoint_of_a_fleet_with_other_runs_stays_until_all_are_done(tmp_path: Path) -> None:
