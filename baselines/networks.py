@@ -14,6 +14,7 @@ from torch import Tensor
 from baselines.mlp import mlp
 from bench.interfaces import Memory, ParameterScheme, Settle, Weights
 from bench.random import Random
+from bench.tensors import put_under
 
 RELU_GAIN = math.sqrt(2.0)
 """Gain that keeps the second moment through a ReLU (He et al. 2015)."""
@@ -206,7 +207,7 @@ class Learner:
         """Return parameters, target and moments, each under ``name.``."""
         memory = self._memory.state() if self._memory is not None else {}
         return {
-            **{f"{name}.memory.{key}": tensor for key, tensor in memory.items()},
+            **put_under(f"{name}.memory.", memory),
             f"{name}.online": self.online.flat,
             f"{name}.target": self.target_flat,
             f"{name}.mean": self._mean,

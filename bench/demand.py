@@ -65,7 +65,7 @@ def _seconds(config: RunConfig) -> float:
 def _horizon(config: RunConfig) -> int:
     """Steps of an episode; the default of PettingZoo's environments may be any."""
     options, path = config.task_options, registry.task_entry(config.task).options
-    usual = getattr(registry.load(path), "horizon", 30) if path else 30
+    usual = getattr(registry.load(path).model_construct(), "horizon", 30) if path else 30
     told = options.get("horizon") or options.get("max_cycles")
     return told if isinstance(told, int) else usual  # what is no number is refused by the task
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from bench.evaluate import play
 from bench.interfaces import Algorithm, Batch, Graded, Layered, Spec, Task
 from bench.random import Random
 from bench.records import Diagnostics, Layer, rounded
@@ -87,15 +88,12 @@ def transitions(task: Task, spec: Spec, reward: Callable[[Tensor, Tensor], Tenso
     """
     random = Random.from_seeds([SEED] * spec.replicas, spec.device).fold("diagnostics")
     anything = controllers.Random(spec, None, random)
-    states, actions = [task.reset(random.fold("reset"), EPISODES)], []
-    for step in range(task.horizon):
-        views = task.observe(states[-1])
-        actions.append(anything.act(views, random=random.fold("act").fold(step)))
-        states.append(task.step(states[-1], actions[-1]))
-    state, next_state = torch.cat(states[:-1], 1), torch.cat(states[1:], 1)
+    start = task.reset(random.fold("reset"), EPISODES)
+    played = zip(*play(task, anything.act, random.fold("act"), start), strict=True)
+    state, action, next_state = (torch.cat(part, 1) for part in played)
     return Batch(
         observation=task.observe(state),
-        action=torch.cat(actions, 1),
+        action=action,
         reward=reward(state, next_state),
         next_observation=task.observe(next_state),
         terminated=task.terminated(next_state),

@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor
 
 from bench.interfaces import Algorithm, Task
 from bench.random import Random
+
+
+def play(
+    task: Task, act: Callable[..., Tensor], random: Random, state: Tensor
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Play episodes to the horizon T, step by step.
+
+    Args:
+        task: what is played.
+        act: called ``act(observation [R, E, N, O], random=...) -> [R, E, N, A]``.
+        random: source of what `act` draws, step by step.
+        state: [R, E, S], where the episodes begin.
+
+    Yields:
+        T times the state, the action and the next state.
+    """
+    for step in range(task.horizon):
+        action = act(task.observe(state), random=random.fold(step))
+        next_state = task.step(state, action)
+        yield state, action, next_state
+        state = next_state
 
 
 @torch.no_grad()
@@ -35,11 +56,8 @@ def evaluate(
     state = task.reset(random.fold("reset"), episodes)
     reward = reward or task.reward
     sums: dict[str, Tensor] = {}
-    for step in range(task.horizon):
-        action = algorithm.act(task.observe(state), random=random.fold("act").fold(step))
-        next_state = task.step(state, action)
-        counted = {"return": reward(state, next_state).mean(-1), **task.metrics(next_state)}
+    for before, _, next_state in play(task, algorithm.act, random.fold("act"), state):
+        counted = {"return": reward(before, next_state).mean(-1), **task.metrics(next_state)}
         for name, value in counted.items():
             sums[name] = sums[name] + value if name in sums else value
-        state = next_state
     return {name: value.cpu() for name, value in task.episode_metrics(sums).items()}

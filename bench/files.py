@@ -6,7 +6,7 @@ import contextlib
 import glob
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from bench.errors import WorldError
@@ -55,6 +55,25 @@ def write_atomic(path: Path, content: bytes, place: Place = _place) -> None:
             Path(name).unlink(missing_ok=True)
     except OSError as error:
         raise WorldError(f"cannot write {path}: {error.strerror}") from error
+
+
+def write_all(folder: Path, files: Mapping[str, bytes], owned: Collection[str] = ()) -> list[Path]:
+    """Write files into a folder, each whole or not at all, and return their paths.
+
+    Args:
+        folder: where.
+        files: their contents by name.
+        owned: endings; what else has one in the folder is of before, and removed.
+
+    Raises:
+        WorldError: if the disk refuses.
+    """
+    for path in folder.glob("*.*") if owned else ():
+        if path.suffix in owned and path.name not in files:
+            path.unlink()
+    for name, content in files.items():
+        write_atomic(folder / name, content)
+    return [folder / name for name in files]
 
 
 def place_once(name: str, path: Path) -> None:

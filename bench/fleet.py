@@ -22,6 +22,7 @@ from bench.replay.mixed import Mixed
 from bench.replay.permutation import permute
 from bench.replay.storage import Replay
 from bench.team import Team, build_algorithm, reward_parts, slices
+from bench.tensors import found_under, put_under
 
 
 class Fleet(Team):
@@ -179,15 +180,14 @@ class Fleet(Team):
             "sampler": self.sampler.state(),
             "curriculum": {} if self.curriculum is None else self.curriculum.state(),
         }
-        return {f"{part}/{k}": v for part, tensors in parts.items() for k, v in tensors.items()}
+        return {k: v for part, own in parts.items() for k, v in put_under(f"{part}/", own).items()}
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Restore what `state` returned."""
 
         def part(name: str) -> dict[str, Tensor]:
-            prefix = f"{name}/"
-            chosen = {k: v for k, v in state.items() if k.startswith(prefix)}
-            return {k.removeprefix(prefix): v.to(self.device) for k, v in chosen.items()}
+            found = found_under(f"{name}/", state)
+            return {k: v.to(self.device) for k, v in found.items()}
 
         self.algorithm.load(part("algorithm"))
         self.replay.load(part("replay"))

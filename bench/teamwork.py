@@ -16,6 +16,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from bench.evaluate import play
 from bench.interfaces import Algorithm
 from bench.random import Random
 from bench.records import Episode, Teamwork, rounded
@@ -63,11 +64,11 @@ def _play(
     acts = casts.repeat_interleave(EPISODES, 0).unsqueeze(-1)
     idle = task.idle.to(start)
     state = start.repeat(1, len(casts), 1)
-    states = [state]
-    for step in range(task.horizon):
-        action = algorithm.act(task.observe(state), random=random.fold(step))
-        state = task.step(state, torch.where(acts, action, idle))
-        states.append(state)
+
+    def act(observation: Tensor, random: Random) -> Tensor:
+        return torch.where(acts, algorithm.act(observation, random=random), idle)
+
+    states = [state, *(following for _, _, following in play(task, act, random, state))]
     return torch.stack(states, 2).unflatten(1, (len(casts), -1))
 
 

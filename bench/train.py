@@ -24,6 +24,7 @@ from bench.interfaces import Batch
 from bench.outcome import Outcome, outcomes
 from bench.provenance import Stopwatch, host, origin
 from bench.random import Random
+from bench.tensors import found_under, put_under
 
 VERSION = 2
 """Behaviour version of everything shared: this loop, replay storage, random numbers, networks.
@@ -286,8 +287,8 @@ class Trainer:
             return
         tensors = {
             **self._fleet.state(),
-            **{f"best/{name}": tensor for name, tensor in self._best.items()},
-            **{f"sums/{name}": tensor for name, tensor in self._sums.items()},
+            **put_under("best/", self._best),
+            **put_under("sums/", self._sums),
             "rewarded": self._rewarded,
             "failed": self._failed,
         }
@@ -303,8 +304,8 @@ class Trainer:
 
     def _load(self, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
         def part(name: str) -> dict[str, Tensor]:
-            chosen = {k: v for k, v in tensors.items() if k.startswith(f"{name}/")}
-            return {k.partition("/")[2]: v.to(self._fleet.device) for k, v in chosen.items()}
+            found = found_under(f"{name}/", tensors)
+            return {k: v.to(self._fleet.device) for k, v in found.items()}
 
         self._fleet.load(tensors)
         self._best, self._sums = part("best"), part("sums")

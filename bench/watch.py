@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from bench.errors import RequestError, WorldError
+from bench.evaluate import play
 from bench.random import Random
 from bench.scene import Scene, animation, require_positions
 
@@ -52,7 +53,7 @@ def trajectory(task: Task, act: Callable[..., Tensor], random: Random, episodes:
 
     Args:
         task: any task.
-        act: called ``act(observation [R, E, N, O], noise=0.0, random=...) -> [R, E, N, A]``.
+        act: called ``act(observation [R, E, N, O], random=...) -> [R, E, N, A]``.
         random: source with a key per replica.
         episodes: E.
 
@@ -65,14 +66,9 @@ def trajectory(task: Task, act: Callable[..., Tensor], random: Random, episodes:
     if episodes < 1:
         raise RequestError(f"episodes = {episodes}: must be at least 1")
     state = task.reset(random.fold("reset"), episodes)
-    states = [state]
     with torch.no_grad():
-        for step in range(task.horizon):
-            source = random.fold("act").fold(step)
-            action = act(task.observe(state), noise=0.0, random=source)
-            state = task.step(state, action)
-            states.append(state)
-    return torch.stack(states)
+        played = play(task, act, random.fold("act"), state)
+        return torch.stack([state, *(following for _, _, following in played)])
 
 
 def draw_png(path: Path, task: Task, states: Tensor) -> None:

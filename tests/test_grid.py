@@ -20,7 +20,7 @@ from bench.config import RunConfig, behaviour, outside_digest, resolve
 from bench.errors import RequestError
 from bench.grid import Experiment, Grid, expand, load_grid
 from bench.methods import MethodEntry, load_methods
-from bench.report.values import discovery_rate
+from bench.report.discovery import discovery_rate
 
 ROOT = Path(__file__).parents[1]
 

@@ -61,9 +61,9 @@ def test_trajectory_is_the_tasks_own() -> None:
 
     drawn = []
 
-    def remember(observation: Tensor, noise: float, random: Random) -> Tensor:
+    def remember(observation: Tensor, random: Random) -> Tensor:
         drawn.append(random.uniform(1).item())
-        return drift(observation, noise, random)
+        return drift(observation, random=random)
 
     watch.trajectory(task, remember, source(), 1)
     assert len(set(drawn)) == 3, "a step has random numbers of its own"

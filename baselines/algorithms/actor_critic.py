@@ -56,8 +56,7 @@ class ActorCritic(Learned):
         if spec.entities is None and (any(self._sorted) or view or chosen.critic == "exchangeable"):
             raise RequestError(f"task '{spec.config.task}' does not say what its observations list")
         self._entities = spec.entities or ()
-        of_sets = chosen.critic in ("deep-set", "attention", "exchangeable")
-        critics = SetCritics if of_sets else Critics
+        critics = SetCritics if chosen.of_sets else Critics
         self._critics = critics(spec, random.fold("critic"), chosen)
         self._seeing: Seeing | None = None
         width = view.width if view else spec.observation_size

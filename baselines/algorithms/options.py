@@ -49,10 +49,14 @@ class ActorCriticOptions(Strict):
     """The least and the largest reward there is: target values are then kept to the returns that
     are possible, reward / (1 - gamma)."""
 
+    @property
+    def of_sets(self) -> bool:
+        """Whether the critic does not tell the agents apart."""
+        return self.critic not in LISTED
+
     @model_validator(mode="after")
     def _sensible(self) -> ActorCriticOptions:
-        sets = self.critic in ("deep-set", "attention", "exchangeable")
-        if sets and self.gradient == "own":
+        if self.of_sets and self.gradient == "own":
             raise ValueError(f"critic = {self.critic} needs gradient = joint")
         if self.critic == "exchangeable" and self.critics_see != "as-listed":
             raise ValueError("critic = exchangeable needs targets as listed")

@@ -17,6 +17,7 @@ from baselines.hypernet.conditioning import Conditioning
 from baselines.hypernet.generators import Generator, Layer, Manifest
 from baselines.hypernet.products import batched
 from bench.random import Random
+from bench.tensors import found_under, put_under
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class Branch:
         for layer in self._biases:
             draw = source.fold(layer.index).fold("B").normal(m.width, layer.fan_out)
             values[f"B{layer.index}"] = draw * (layer.scale.bias / math.sqrt(m.energy))
-        return {f"{self._name}{name}": value for name, value in values.items()}
+        return put_under(self._name, values)
 
     def embedding(self, parameters: Mapping[str, Tensor]) -> Tensor:
         """Return e: [R, N, E]."""
@@ -118,5 +119,4 @@ class Branch:
         return [value for name, value in own if name != "e" and not name.startswith("g")]
 
     def _own(self, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        mine = [name for name in parameters if name.startswith(self._name)]
-        return {name.removeprefix(self._name): parameters[name] for name in mine}
+        return found_under(self._name, parameters)

@@ -42,8 +42,8 @@ class Shared:
 
     def weights(self, parameters: Mapping[str, Tensor]) -> Weights:
         """Return the layers; the ID's rows [R, N, 1, H] join the first bias."""
+        layers = stored_layers(parameters)
         if not self._agent_id:
-            return stored_layers(parameters)
-        stored = {name: value for name, value in parameters.items() if name != "id"}
-        (first, bias), *others = stored_layers(stored)
+            return layers
+        (first, bias), *others = layers
         return [(first, torch.add(bias, parameters["id"])), *others]

@@ -14,6 +14,7 @@ from baselines.networks import RELU_GAIN, initial_layers
 from baselines.sharing.independent import stored_layers
 from bench.interfaces import Weights
 from bench.random import Random
+from bench.tensors import found_under, put_under
 
 
 def draw(
@@ -21,14 +22,12 @@ def draw(
 ) -> dict[str, Tensor]:
     """Draw a network [in, ..., out] under ``name.``."""
     layers = initial_layers(random.fold(name), sizes, [1] * (len(sizes) - 1), last_gain)
-    return {f"{name}.{key}": value for key, value in layers.items()}
+    return put_under(f"{name}.", layers)
 
 
 def layers_of(parameters: Mapping[str, Tensor], name: str) -> Weights:
     """Return a network's layers."""
-    prefix = f"{name}."
-    own = {k.removeprefix(prefix): v for k, v in parameters.items() if k.startswith(prefix)}
-    return stored_layers(own)
+    return stored_layers(found_under(f"{name}.", parameters))
 
 
 def apply(parameters: Mapping[str, Tensor], name: str, x: Tensor) -> Tensor:

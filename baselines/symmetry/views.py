@@ -11,6 +11,7 @@ from baselines.symmetry.attention import AttentionView
 from baselines.symmetry.exchangeable import ExchangeableView
 from bench.interfaces import ParameterScheme, Spec, Weights
 from bench.random import Random
+from bench.tensors import found_under, put_under
 
 
 class View(Protocol):
@@ -60,7 +61,7 @@ class Seeing:
     def init(self, random: Random) -> dict[str, Tensor]:
         """Draw both."""
         view = self._view.init(random.fold("view"))
-        return {**self._scheme.init(random), **{f"view.{k}": v for k, v in view.items()}}
+        return {**self._scheme.init(random), **put_under("view.", view)}
 
     def weights(self, parameters: Mapping[str, Tensor]) -> Weights:
         """Return the network's layers."""
@@ -69,9 +70,8 @@ class Seeing:
 
     def size(self, parameters: Mapping[str, Tensor]) -> int:
         """Count the view's parameters of one replica."""
-        return sum(v[0].numel() for k, v in parameters.items() if k.startswith("view."))
+        return sum(value[0].numel() for value in found_under("view.", parameters).values())
 
     def see(self, parameters: Mapping[str, Tensor], x: Tensor) -> Tensor:
         """Return what the network is fed: [R, N, B, O] -> [R, N, B, width]."""
-        own = {k.removeprefix("view."): v for k, v in parameters.items() if k.startswith("view.")}
-        return self._view(own, x)
+        return self._view(found_under("view.", parameters), x)

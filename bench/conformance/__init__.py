@@ -60,11 +60,12 @@ def declares_its_behaviour_versions(entry: MethodEntry) -> None:
 
 def examine(entry: MethodEntry) -> dict[str, str | None]:
     """Run every check on a method; return what each found wrong, by name, or None."""
-    make = scheme_factory(entry, spec_of(entry, features=FEATURES))
+    spec = spec_of(entry, FEATURES)
+    make = scheme_factory(entry, spec)
     checks = [
         functools.partial(declares_its_behaviour_versions, entry),
         *(functools.partial(check, make) for check in SCHEME_CHECKS),
-        *(functools.partial(check, entry, FEATURES) for check in METHOD_CHECKS),
+        *(functools.partial(check, entry, spec) for check in METHOD_CHECKS),
     ]
     found: dict[str, str | None] = {}
     for check in checks:

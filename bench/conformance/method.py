@@ -23,13 +23,13 @@ ENTITIES = ((1, 2), (1, 2))
 """An observation of SIZES[0] = 5 numbers is one of the agent's own, and where two things are."""
 
 
-def spec_of(entry: MethodEntry, replicas: int = R, features: Tensor | None = None) -> Spec:
+def spec_of(entry: MethodEntry, features: Tensor | None = None) -> Spec:
     """Return a small world for a method."""
     config = RunConfig(agents=N, hidden=SIZES[1:-1], batch=B)
     discrete = entry.actions == "discrete"
     device = torch.device("cpu")
     ends = SIZES[0], SIZES[-1]
-    world = Spec(config, replicas, N, *ends, discrete, device, features)
+    world = Spec(config, R, N, *ends, discrete, device, features)
     return replace(world, entities=ENTITIES)
 
 
@@ -68,9 +68,8 @@ def acting_parameters(spec: Spec, algorithm: Algorithm) -> dict[str, Tensor]:
     return parameters.views
 
 
-def action_shapes(entry: MethodEntry, features: Tensor | None = None) -> None:
+def action_shapes(entry: MethodEntry, spec: Spec) -> None:
     """Actions, TD errors and metrics have the shapes and ranges that the loop relies on."""
-    spec = spec_of(entry, features=features)
     algorithm, batch = build(entry, spec), batch_of(spec)
     action = algorithm.act(batch.observation)
     expected = batch.action.shape
@@ -90,9 +89,8 @@ def action_shapes(entry: MethodEntry, features: Tensor | None = None) -> None:
         assert found == [spec.replicas], f"metric {name} is {found}, not a tensor [R]"
 
 
-def learns(entry: MethodEntry, features: Tensor | None = None) -> None:
+def learns(entry: MethodEntry, spec: Spec) -> None:
     """Under the algorithm every parameter of the acting network moves, and stays finite."""
-    spec = spec_of(entry, features=features)
     algorithm = build(entry, spec)
     algorithm.update(batch_of(spec))
     before = acting_parameters(spec, algorithm)
@@ -105,9 +103,8 @@ def learns(entry: MethodEntry, features: Tensor | None = None) -> None:
         assert moved, f"{name} does not learn"
 
 
-def reloads(entry: MethodEntry, features: Tensor | None = None) -> None:
+def reloads(entry: MethodEntry, spec: Spec) -> None:
     """What is saved and loaded again acts, and goes on learning, to the same bits."""
-    spec = spec_of(entry, features=features)
     one, other = build(entry, spec), build(entry, spec, first=7)
     one.update(batch_of(spec))
     seen = batch_of(spec).observation
@@ -121,9 +118,8 @@ def reloads(entry: MethodEntry, features: Tensor | None = None) -> None:
     assert torch.equal(one.act(seen), other.act(seen)), "a reloaded state learns differently"
 
 
-def targets(entry: MethodEntry, features: Tensor | None = None) -> None:
+def targets(entry: MethodEntry, spec: Spec) -> None:
     """Target networks average parameters, and never what is generated from them."""
-    spec = spec_of(entry, features=features)
     algorithm = build(entry, spec)
     before = {name: value.clone() for name, value in algorithm.state().items()}
     algorithm.update(batch_of(spec))
@@ -135,9 +131,8 @@ def targets(entry: MethodEntry, features: Tensor | None = None) -> None:
         assert torch.allclose(state[name], expected, atol=1e-7), f"{name} is no average"
 
 
-def fleets(entry: MethodEntry, features: Tensor | None = None) -> None:
+def fleets(entry: MethodEntry, spec: Spec) -> None:
     """A replica learns the same in a fleet as alone."""
-    spec = spec_of(entry, features=features)
     fleet, alone = build(entry, spec), build(entry, replace(spec, replicas=1), first=1)
     for step in range(2):
         fleet.update(batch_of(spec, step))
@@ -148,9 +143,8 @@ def fleets(entry: MethodEntry, features: Tensor | None = None) -> None:
         assert error < 100 * TOLERANCE, f"{name} differs by {error:.1e} in a fleet"
 
 
-def decentralised(entry: MethodEntry, features: Tensor | None = None) -> None:
+def decentralised(entry: MethodEntry, spec: Spec) -> None:
     """An agent acts by what it sees itself, unless the team acts as one agent and says so."""
-    spec = spec_of(entry, features=features)
     algorithm, batch = build(entry, spec), batch_of(spec)
     if isinstance(algorithm, Centralised) and algorithm.centralised is True:
         return
@@ -163,7 +157,7 @@ def decentralised(entry: MethodEntry, features: Tensor | None = None) -> None:
         assert same, f"agent {agent} acts otherwise where only its team-mates see something else"
 
 
-METHOD_CHECKS: tuple[Callable[..., None], ...] = (
+METHOD_CHECKS: tuple[Callable[[MethodEntry, Spec], None], ...] = (
     action_shapes,
     decentralised,
     learns,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.costs import draw, growth
-from bench.files import write_atomic
+from bench.files import write_all
 from bench.report.formats import to_csv
 from bench.report.style import drawn
 
@@ -34,11 +34,9 @@ def write(rows: Sequence[dict[str, Any]], at: Mapping[str, Any], out_dir: Path) 
         "growth": growth.summary(),
         "slopes": growth.slopes(),
     }
-    files: dict[str, bytes] = {
+    files = {
         "methods.json": json.dumps(whole, indent=1).encode() + b"\n",
         "growth.csv": to_csv(growth.points()).encode(),
         **drawn("growth", draw.costs),
     }
-    for name, content in files.items():
-        write_atomic(out_dir / name, content)
-    return [out_dir / name for name in files]
+    return write_all(out_dir, files)

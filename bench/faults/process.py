@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-Action = Callable[[], object]
 Arm = Callable[[], object]
 """Prepares a fault in the process, before the command runs."""
 
@@ -59,7 +58,7 @@ def train(command: list[str], log: Path, arm: Arm | None) -> None:
     raise SystemExit(status)
 
 
-def when(seconds: float, action: Action) -> None:
+def when(seconds: float, action: Callable[[], object]) -> None:
     """Do something after so many seconds, between two instructions of Python."""
     signal.signal(signal.SIGALRM, lambda *_: action())
     signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-6))

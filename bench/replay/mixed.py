@@ -9,6 +9,7 @@ from torch import Tensor
 
 from bench.experience import Sampler
 from bench.random import Random
+from bench.tensors import found_under, put_under
 
 
 class Mixed:
@@ -44,15 +45,12 @@ class Mixed:
 
     def state(self) -> Mapping[str, Tensor]:
         """Return the parts' states, each under its number."""
-        return {
-            f"{number}.{name}": tensor
-            for number, (_, sampler) in enumerate(self._parts)
-            for name, tensor in sampler.state().items()
-        }
+        every: dict[str, Tensor] = {}
+        for number, (_, sampler) in enumerate(self._parts):
+            every |= put_under(f"{number}.", sampler.state())
+        return every
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Restore what `state` returned."""
         for number, (_, sampler) in enumerate(self._parts):
-            prefix = f"{number}."
-            own = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-            sampler.load(own)
+            sampler.load(found_under(f"{number}.", state))

@@ -36,6 +36,11 @@ class World:
     options: str
     agents: int
 
+    @property
+    def task_options(self) -> dict[str, Any]:
+        """The options by name."""
+        return dict(json.loads(self.options))
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -121,6 +126,18 @@ def counted(cells: Iterable[Cell]) -> dict[str, str | int]:
         "runs": sum(len(cell.outcomes) for cell in every),
         "expected": sum(cell.expected for cell in every),
         "left_out": counts(problem for cell in every for problem in cell.problems),
+    }
+
+
+def identity(row: Row) -> dict[str, str | int]:
+    """Return the columns that name a cell, for a table."""
+    c = row.cell.config
+    return {
+        "experiment": row.cell.experiment,
+        "method": c.method,
+        "reward": c.reward,
+        "sampler": c.sampler,
+        "agents": c.agents,
     }
 
 

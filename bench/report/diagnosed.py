@@ -9,7 +9,7 @@ import numpy as np
 
 from bench import stats
 from bench.records import Diagnostics
-from bench.report.aggregate import Row, counted
+from bench.report.aggregate import Row, counted, identity
 from bench.report.formats import Table, Value, interval
 
 
@@ -24,8 +24,7 @@ def diversity(table: list[Row]) -> Table:
     for row in table:
         found = _diagnostics(row)
         if _lost(row, table):
-            numbers = ("distance", "gradient", "diversity", "diversity_lo", "diversity_hi")
-            entries.append({**identity(row), **_counted(row), **dict.fromkeys(numbers)})
+            entries.append({**identity(row), **_counted(row)})
         elif found:
             estimate = stats.estimate([np.array([each.diversity for each in found])])
             entries.append(
@@ -52,9 +51,7 @@ def layers(table: list[Row]) -> Table:
     for row in table:
         found = _diagnostics(row)
         if _lost(row, table):
-            sizes = ("layer", "shape", "sets", "norm", "largest", "largest_min", "largest_max")
-            numbers = (*sizes, "gradient", "dead", "alike")
-            entries.append({**identity(row), **_counted(row), **dict.fromkeys(numbers)})
+            entries.append({**identity(row), **_counted(row)})
         for number in range(min((len(each.layers) for each in found), default=0)):
             same = [each.layers[number] for each in found]
             norms = [norm for layer in same for norm in layer.norm]
@@ -100,15 +97,3 @@ def _lost(row: Row, table: list[Row]) -> bool:
 
 def _counted(row: Row) -> dict[str, Value]:
     return {**counted([row.cell]), "runs": len(_diagnostics(row))}
-
-
-def identity(row: Row) -> dict[str, Value]:
-    """Return the columns that name a cell."""
-    c = row.cell.config
-    return {
-        "experiment": row.cell.experiment,
-        "method": c.method,
-        "reward": c.reward,
-        "sampler": c.sampler,
-        "agents": c.agents,
-    }

@@ -2,19 +2,44 @@
 
 from __future__ import annotations
 
-import json
+import math
 
 from bench import registry
 from bench.report.aggregate import Row, World
 from bench.report.formats import Table, Value
-from bench.report.values import discovery_rate
+
+
+def cover_probability(radius: float, side: float = 2.0) -> float:
+    """Probability that two points drawn uniformly from a square lie within ``radius``.
+
+    The integral of the overlap of the square with itself shifted, over the shifts of a disc:
+    pi s^2 - 8/3 s^3 + 1/2 s^4 with s = radius / side <= 1 (the distribution of the distance of two
+    random points in a square; Philip 2007, "The probability distribution of the distance between
+    two random points in a box").
+
+    Raises:
+        ValueError: if the radius exceeds the side, where the formula ends.
+    """
+    s = radius / side
+    if not 0 <= s <= 1:
+        raise ValueError(f"radius {radius} must lie in [0, {side}]")
+    return math.pi * s**2 - 8 / 3 * s**3 + s**4 / 2
+
+
+def discovery_rate(agents: int, radius: float) -> float:
+    """Probability that N agents and N targets, all placed uniformly, are a full unique cover.
+
+    N! q^N: each of the N! assignments has probability q^N exactly, and two of them hold together
+    so rarely that the sum over them, an upper bound, is close.
+    """
+    return math.factorial(agents) * cover_probability(radius) ** agents
 
 
 def discovery(table: list[Row]) -> Table:
     """Report each world of cooperative navigation: rates of successful steps.
 
     Worlds where success ends an episode are left out: what follows it is not found by chance.
-    `predicted` is :func:`bench.report.values.discovery_rate`, empty where agents or targets are
+    `predicted` is :func:`discovery_rate`, empty where agents or targets are
     not drawn uniformly.  `random` is the reference of that name, `training` the first training
     interval of the runs with the group goal, of the first experiment in that world: where a team
     learns at once, as by hindsight, not by chance only.  Each is given as successful steps, steps
@@ -23,11 +48,11 @@ def discovery(table: list[Row]) -> Table:
     worlds: dict[World, list[Row]] = {}
     for row in table:
         world = row.cell.setting.world
-        if registry.family(world.task) == "coop-nav" and json.loads(world.options)["end"] == "time":
+        if registry.family(world.task) == "coop-nav" and world.task_options["end"] == "time":
             worlds.setdefault(world, []).append(row)
     entries: Table = []
     for world, found in worlds.items():
-        options = json.loads(world.options)
+        options = world.task_options
         uniform = options["targets"] == "redrawn" and options["start"] == "uniform"
         entries.append(
             {

@@ -45,6 +45,5 @@ def ablation(found: list[Change]) -> Figure:
         "dashes: the default",
         fontsize=8,
     )
-    if notice := style.incomplete(change.row.cell for change in found):
-        figure.suptitle(notice, size=8, color=style.VERMILION)
+    style.notice(figure, (change.row.cell for change in found))
     return figure

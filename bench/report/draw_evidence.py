@@ -14,12 +14,10 @@ from bench.report.distance import mean_distance
 from bench.report.draw_curves import CURVE_MARKERS, SAMPLER_DASHES
 from bench.report.mechanism import courses
 from bench.report.sensitivity import Change
-from bench.report.teams import learned
+from bench.report.teams import learned_teams
 from bench.resampling import Array
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -52,11 +50,6 @@ def _panels(found: Contrasts, xlabel: str, ylabel: str) -> tuple[Figure, list[Ax
 
 def _say(ax: Axes, text: str) -> None:
     ax.text(0.5, 0.75, text, transform=ax.transAxes, ha="center", size=7, color=style.GREY)
-
-
-def _notice(figure: Figure, rows: Iterable[Row]) -> None:
-    if notice := style.incomplete(row.cell for row in rows):
-        figure.suptitle(notice, size=8, color=style.VERMILION)
 
 
 def enrichment(found: Contrasts) -> Figure:
@@ -99,7 +92,7 @@ def enrichment(found: Contrasts) -> Figure:
             _say(ax, f"nothing rewarded{of}" if run else other)
     axes[0].set_ylim(bottom=max(axes[0].get_ylim()[0], LEAST))
     _legend(figure, axes)
-    _notice(figure, (panel[letter] for panel in found.values() for letter in "AB"))
+    style.notice(figure, (panel[letter].cell for panel in found.values() for letter in "AB"))
     return figure
 
 
@@ -130,7 +123,7 @@ def switches(found: Contrasts) -> Figure:
     figure, axes = _panels(found, "step of the episode", "switches per agent and step")
     for ax, panel in zip(axes, found.values(), strict=True):
         row = panel["B"]
-        teams = [o.teamwork for o in learned(row) if o.teamwork is not None]
+        teams = learned_teams(row)
         _say(ax, "" if teams else "no run learned" if row.cell.outcomes else row.cell.why_empty)
         if not teams:
             continue
@@ -149,7 +142,7 @@ def switches(found: Contrasts) -> Figure:
             ax.plot(steps, point, dashes, color=colour, label=label)
     axes[0].set_ylim(bottom=0)
     _legend(figure, axes)
-    _notice(figure, (panel["B"] for panel in found.values()))
+    style.notice(figure, (panel["B"].cell for panel in found.values()))
     return figure
 
 
@@ -193,7 +186,7 @@ def distance(table: list[Row]) -> Figure:
         near.patches[[row.cell.config.method for row in table].index(method)] for method in methods
     ]
     figure.legend(handles, methods, loc="outside lower center", ncols=len(methods))
-    _notice(figure, table)
+    style.notice(figure, (row.cell for row in table))
     return figure
 
 
@@ -223,7 +216,7 @@ def sensitivity(found: dict[int, list[Change]]) -> Figure:
         f"interval, from {stats.MIN_SEEDS} seeds; band: the default's)",
         size=8,
     )
-    _notice(figure, (change.row for listed in found.values() for change in listed))
+    style.notice(figure, (change.row.cell for listed in found.values() for change in listed))
     return figure
 
 

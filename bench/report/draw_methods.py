@@ -79,9 +79,7 @@ def final_scores(table: list[Row]) -> Figure:
         f"from {stats.MIN_SEEDS} seeds)",
         fontsize=8,
     )
-    notice = style.incomplete(row.cell for rows in found.values() for row in rows.values())
-    if notice:
-        figure.suptitle(notice, size=8, color=style.VERMILION)
+    style.notice(figure, (row.cell for rows in found.values() for row in rows.values()))
     return figure
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from bench import stats
 from bench.report import style
-from bench.report.aggregate import Cell, Row, nothing
+from bench.report.aggregate import Row, nothing
 from bench.report.draw_methods import line_look, strip
 from bench.report.recipe import Comparison, Lines, sizes_of, transferred
 from bench.resampling import Array
@@ -60,7 +60,7 @@ def scaling(found: Lines) -> Figure:
     figure.legend(
         loc="outside lower center", ncols=3, fontsize=6.5, handlelength=2.6, columnspacing=1.2
     )
-    _notice(figure, every)
+    style.notice(figure, every)
     return figure
 
 
@@ -167,7 +167,7 @@ def ingredients(found: Lines, compared: list[Comparison]) -> Figure:
         "dashes: the recipe",
         fontsize=8,
     )
-    _notice(figure, [*([own.cell] if own else []), *(c.row.cell for c in asked)])
+    style.notice(figure, [*([own.cell] if own else []), *(c.row.cell for c in asked)])
     return figure
 
 
@@ -187,8 +187,3 @@ def _probability(ax: Axes, place: float, comparison: Comparison) -> None:
             size=7,
             weight="bold",
         )
-
-
-def _notice(figure: Figure, cells: list[Cell]) -> None:
-    if notice := style.incomplete(cells):
-        figure.suptitle(notice, size=8, color=style.VERMILION)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.files import write_atomic
+from bench.files import write_all
 from bench.report import (
     distance,
     draw_ablation,
@@ -83,12 +83,7 @@ def build(results: Results, out_dir: Path) -> list[Path]:
             files["episode.gif"] = filmstrip.animation(shown)
     for name, draw in figures.items():
         files |= drawn(name, draw)
-    for path in (out_dir / "figures").glob("*.*"):
-        if path.suffix in ENDINGS and path.name not in files:
-            path.unlink()  # of the grid as it was
-    for file, content in files.items():
-        write_atomic(out_dir / "figures" / file, content)
-    return [out_dir / "figures" / file for file in files]
+    return write_all(out_dir / "figures", files, owned=ENDINGS)
 
 
 def _evidence(table: list[Row]) -> dict[str, Callable[[], Figure]]:
@@ -106,7 +101,7 @@ def _evidence(table: list[Row]) -> dict[str, Callable[[], Figure]]:
     )
     if any(mechanism.courses(row) for panel in contrasts.values() for row in panel.values()):
         found["enrichment"] = functools.partial(draw_evidence.enrichment, contrasts)
-    if any(teams.learned(panel["B"]) for panel in contrasts.values()):
+    if any(teams.learned_teams(panel["B"]) for panel in contrasts.values()):
         found["switches"] = functools.partial(draw_evidence.switches, contrasts)
     if example is not None:
         found["figure5"] = functools.partial(filmstrip.filmstrip, example)

@@ -6,7 +6,6 @@ record the episode.
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -85,7 +84,7 @@ def animation(example: Example) -> bytes:
 
 
 def _radius(example: Example) -> float:
-    return float(json.loads(world(example.outcome.config).options)["radius"])
+    return float(world(example.outcome.config).task_options["radius"])
 
 
 def described(example: Example | None) -> Table:
@@ -93,7 +92,7 @@ def described(example: Example | None) -> Table:
     if example is None:
         return []
     config, episode = example.outcome.config, example.teamwork.example
-    options = json.loads(world(config).options)
+    options = world(config).task_options
     return [
         {
             "experiment": example.row.cell.experiment,

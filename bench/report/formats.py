@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 from collections.abc import Sequence
 
 from bench.stats import Estimate
@@ -45,14 +46,16 @@ def shown_rank(rank: tuple[int, int] | None) -> str:
 def to_csv(table: Table, header: Sequence[str] = ()) -> str:
     """Write a CSV: six significant digits, so that the last bits of a sum do not show.
 
-    An empty table without a ``header`` is an empty file.
+    Its columns are the ``header``, then whatever else the entries have; what an entry has not is
+    empty.  An empty table without a ``header`` is an empty file.
     """
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    if table or header:
-        writer.writerow(table[0] if table else header)
+    columns = dict.fromkeys([*header, *itertools.chain.from_iterable(table)])
+    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
+    if columns:
+        writer.writeheader()
     for entry in table:
-        writer.writerow(_harmless(value) for value in entry.values())
+        writer.writerow({name: _harmless(value) for name, value in entry.items()})
     return text.getvalue()
 
 

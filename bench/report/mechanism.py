@@ -12,10 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench import stats
-from bench.report.aggregate import Row, Setting, counted
+from bench.report.aggregate import Row, Setting, counted, identity
 from bench.report.claims import load_rules
 from bench.report.curves import METHOD, panels
-from bench.report.diagnosed import identity
 from bench.report.formats import Table, Value, interval
 from bench.report.load import Outcome
 from bench.resampling import Array, iqm
@@ -163,11 +162,10 @@ def with_lost(
 ) -> Table:
     """Return the entries in the order of the table, and one for each cell without any run.
 
-    That has a head and is empty otherwise.  Without any entry there is no table.
+    That has a head and nothing else.  Without any entry there is no table.
     """
-    empty = dict.fromkeys(next(iter(entries.values()), {}))
     lost = {
-        row: {**empty, **head(row, letters, 0)}
+        row: head(row, letters, 0)
         for row in table
         if entries and not row.cell.outcomes and not row.cell.reference
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 from bench import stats
@@ -172,7 +171,7 @@ def _named(row: Row) -> dict[str, Value]:
         "reward": c.reward,
         "sampler": c.sampler,
         "curriculum": c.curriculum,
-        "dynamics": json.loads(row.cell.setting.world.options).get("dynamics"),
+        "dynamics": row.cell.setting.world.task_options.get("dynamics"),
     }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -107,7 +106,7 @@ def _differing(own: RunConfig, other: RunConfig) -> Mapping[str, tuple[Value, Va
 
 def _flat(config: RunConfig) -> dict[str, Value]:
     settings = {k: v for k, v in config.model_dump().items() if k not in ("seed", "task_options")}
-    flat: dict[str, Value] = {**settings, **json.loads(world(config).options)}
+    flat: dict[str, Value] = {**settings, **world(config).task_options}
     return flat
 
 

@@ -96,6 +96,12 @@ def incomplete(cells: Iterable[Cell]) -> str:
     return f"Incomplete: {expected - len(problems)} of {expected} runs ({counts(problems)})"
 
 
+def notice(figure: Figure, cells: Iterable[Cell]) -> None:
+    """Say above a figure what is left out of it; nothing if nothing is."""
+    if text := incomplete(cells):
+        figure.suptitle(text, size=8, color=VERMILION)
+
+
 def score_range(outcomes: Sequence[Outcome]) -> tuple[float, float] | None:
     """Return the whole range that a score can have, with a margin below; none if it has no ends."""
     if not outcomes or outcomes[0].metric != "successful_steps":

@@ -1,15 +1,15 @@
-"""Tables: one CSV each for programs and plotting, and a booktabs .tex beside it for papers."""
+"""Tables: one CSV each for programs and plotting, and of some a booktabs .tex for papers."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from bench import stats
-from bench.files import write_atomic
+from bench.files import write_all
 from bench.methods import method_entry
 from bench.report import diagnosed, filmstrip, mechanism, recipe_tables, teams
 from bench.report.ablation import ablation
-from bench.report.aggregate import Row, counted, rows
+from bench.report.aggregate import Row, counted, identity, rows
 from bench.report.claims import ledger
 from bench.report.curves import CURVES, letter, panels
 from bench.report.differences import differences
@@ -69,13 +69,8 @@ def build(results: Results, out_dir: Path) -> list[Path]:
             ["run", "kind", "reason"],
         ),
     }
-    written = {out_dir / "tables" / name: text.encode() for name, text in files.items() if text}
-    for path in (out_dir / "tables").glob("*.*"):
-        if path.suffix in (".csv", ".tex") and path not in written:
-            path.unlink()  # of the grid as it was
-    for path, content in written.items():
-        write_atomic(path, content)
-    return list(written)
+    written = {name: text.encode() for name, text in files.items() if text}
+    return write_all(out_dir / "tables", written, owned=(".csv", ".tex"))
 
 
 def table1(table: list[Row]) -> Table:
@@ -207,21 +202,12 @@ def learning_curves(table: list[Row]) -> Table:
     """
     entries: Table = []
     for row in table:
-        c, cell = row.cell.config, row.cell
+        cell = row.cell
         if cell.reference:
             continue
-        named = {
-            "experiment": cell.experiment,
-            "method": c.method,
-            "reward": c.reward,
-            "sampler": c.sampler,
-            "agents": c.agents,
-            "curve": letter(row),
-            **counted([cell]),
-        }
+        named = {**identity(row), "curve": letter(row), **counted([cell])}
         if not cell.outcomes:
-            numbers = ("episode", "updates", "iqm", "iqm_lo", "iqm_hi")
-            entries.append({**named, **dict.fromkeys(numbers)})
+            entries.append({**named})
             continue
         point, lo, hi = stats.curve_band(cell.curves)
         first = cell.outcomes[0]

@@ -11,9 +11,8 @@ import numpy as np
 
 from bench import stats
 from bench.records import Teamwork
-from bench.report.aggregate import Row
+from bench.report.aggregate import Row, identity
 from bench.report.claims import all_replaceable, lazy_agents, load_rules
-from bench.report.diagnosed import identity
 from bench.report.formats import Table, Value, interval
 from bench.report.load import Outcome
 from bench.report.mechanism import contrasts, curves, head, with_lost
@@ -71,24 +70,27 @@ def _moments(switches: Array) -> Array:
     return np.asarray(some @ steps / some.sum(axis=1))
 
 
-def learned(row: Row) -> list[Outcome]:
-    """Return the runs whose last policy reached `learned` of the oracle's score."""
+def learned_teams(row: Row) -> list[Teamwork]:
+    """Return the teams, as the records measure them, of runs whose last policy has learned.
+
+    That is, has reached `learned` of the oracle's score.
+    """
     oracle = row.reference.oracle
     if oracle is None:
         return []
     line = load_rules().thresholds.learned * oracle
-    return [o for o in row.cell.outcomes if o.last >= line and o.teamwork is not None]
+    return [o.teamwork for o in row.cell.outcomes if o.last >= line and o.teamwork is not None]
 
 
 def switches(table: list[Row]) -> Table:
-    """Report when agents of curve B switch, over the runs that learned: see :func:`learned`.
+    """Report when agents of curve B switch, over the runs of :func:`learned_teams`.
 
     A row a step, from 1, of every cell with such runs: switches an agent, IQM over `runs`.
     """
     entries: Table = []
     for panel in contrasts(table).values():
         row = panel["B"]
-        teams = [o.teamwork for o in learned(row) if o.teamwork is not None]
+        teams = learned_teams(row)
         if not teams:
             continue
         together = iqm(np.array([team.switches for team in teams]))
@@ -124,19 +126,13 @@ def example(table: list[Row]) -> Example | None:
     record says which of the run's episodes it keeps: the one with the median number of switches.
     """
     line = load_rules().thresholds.learned
-    best: tuple[float, Row] | None = None
-    for panel in contrasts(table).values():
-        row = panel["B"]
-        if row.score is None or row.normalised is None or not measured(row):
-            continue
-        oracle, point = row.reference.oracle, row.normalised.point
-        if oracle is None or row.score.point < line * oracle:
-            continue
-        if best is None or point > best[0]:
-            best = point, row
-    if best is None:
-        return None
-    return median_run(best[1])
+    found = {
+        row: row.normalised.point
+        for row in (panel["B"] for panel in contrasts(table).values())
+        if row.normalised is not None and row.score is not None and measured(row)
+        if row.reference.oracle is not None and row.score.point >= line * row.reference.oracle
+    }
+    return median_run(max(found, key=found.__getitem__)) if found else None
 
 
 def median_run(row: Row) -> Example:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
 from bench import resampling, stats
 from bench.errors import RequestError
-from bench.files import write_atomic
+from bench.files import write_all
 from bench.methods import method_entry
 from bench.report.aggregate import Row, rows, world
 from bench.report.claims import glance, ledger, load_rules
 from bench.report.curves import CURVES, FIGURE4, experiments, panels
+from bench.report.discovery import cover_probability, discovery_rate
 from bench.report.formats import tex
 from bench.report.load import KINDS, Results, gathered
 from bench.report.outcomes import Curve, judge, learned, share_learned
@@ -26,32 +26,6 @@ LISTED = 12
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 """LaTeX allows no digit in a macro's name."""
-
-
-def cover_probability(radius: float, side: float = 2.0) -> float:
-    """Probability that two points drawn uniformly from a square lie within ``radius``.
-
-    The integral of the overlap of the square with itself shifted, over the shifts of a disc:
-    pi s^2 - 8/3 s^3 + 1/2 s^4 with s = radius / side <= 1 (the distribution of the distance of two
-    random points in a square; Philip 2007, "The probability distribution of the distance between
-    two random points in a box").
-
-    Raises:
-        ValueError: if the radius exceeds the side, where the formula ends.
-    """
-    s = radius / side
-    if not 0 <= s <= 1:
-        raise ValueError(f"radius {radius} must lie in [0, {side}]")
-    return math.pi * s**2 - 8 / 3 * s**3 + s**4 / 2
-
-
-def discovery_rate(agents: int, radius: float) -> float:
-    """Probability that N agents and N targets, all placed uniformly, are a full unique cover.
-
-    N! q^N: each of the N! assignments has probability q^N exactly, and two of them hold together
-    so rarely that the sum over them, an upper bound, is close.
-    """
-    return math.factorial(agents) * cover_probability(radius) ** agents
 
 
 def build(results: Results, out_dir: Path) -> list[Path]:
@@ -70,9 +44,7 @@ def build(results: Results, out_dir: Path) -> list[Path]:
         "values.tex": macros(found),
         "claims.json": json.dumps(found["claims"], indent=1) + "\n",
     }
-    for name, text in texts.items():
-        write_atomic(out_dir / name, text.encode())
-    return [out_dir / name for name in texts]
+    return write_all(out_dir, {name: text.encode() for name, text in texts.items()})
 
 
 def values(results: Results) -> dict[str, Any]:
@@ -109,7 +81,7 @@ def values(results: Results) -> dict[str, Any]:
                 "reward": s.reward,
                 "sampler": s.sampler,
                 "agents": s.world.agents,
-                "dynamics": json.loads(s.world.options)["dynamics"],
+                "dynamics": s.world.task_options["dynamics"],
             }
             for s in standings.compared
         ],
@@ -146,7 +118,7 @@ def values(results: Results) -> dict[str, Any]:
 def _grid_numbers(results: Results, example: Row) -> dict[str, str | int | float]:
     """Settings of the grid, as the runs of Figure 4 have them."""
     c = example.cell.config
-    options = json.loads(world(c).options)
+    options = world(c).task_options
     horizon = options["horizon"]
     return {
         "grid": results.grid.name,
@@ -206,7 +178,7 @@ def _teams(by_agents: dict[int, dict[str, Row]]) -> list[dict[str, Any]]:
 def _team(agents: int, curves: list[Curve], example: Row) -> dict[str, Any]:
     """What the paper says of one number of agents."""
     c = example.cell.config
-    options = json.loads(world(c).options)
+    options = world(c).task_options
     rate = discovery_rate(agents, options["radius"])
     reference = example.reference
     return {

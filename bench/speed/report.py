@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.files import write_atomic
+from bench.files import write_all
 from bench.report.style import BLUE, GREY, ORANGE, TEXT_WIDTH, VERMILION, drawn, new_figure
 from bench.speed.roofline import draw_roofline
 
@@ -87,9 +87,7 @@ def write(rows: Rows, out_dir: Path) -> list[Path]:
         **drawn("speed", partial(_figure, rows)),
         **drawn("roofline", partial(draw_roofline, rows)),
     }
-    for name, content in files.items():
-        write_atomic(out_dir / name, content)
-    return [out_dir / name for name in files]
+    return write_all(out_dir, files)
 
 
 def _of(rows: Rows, section: str) -> Rows:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
+from typing import Self
 
 import torch
 from torch import Tensor
 
+from bench import registry
 from bench.config import RunConfig
 from bench.random import Random
 from bench.tasks.assignment import matching_size
@@ -84,13 +86,14 @@ class CoopNav:
         self.action_size = len(MOVES) if discrete else 2
 
     @classmethod
-    def from_config(cls, config: RunConfig, reward: RewardFunction, actions: str) -> CoopNav:
+    def from_config(cls, config: RunConfig, reward: RewardFunction, actions: str) -> Self:
         """Build the task of a run.
 
         Raises:
             RequestError: for an unknown task option or a wrong value of one.
         """
-        options = validate(CoopNavOptions, config.task_options, "task_options of coop-nav")
+        model = registry.load(str(registry.task_entry(config.task).options))
+        options = validate(model, config.task_options, f"task_options of {config.task}")
         discrete = actions == "discrete"
         return cls(config.agents, reward, options, discrete=discrete, gamma=config.gamma)
 

@@ -12,10 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bench.config import RunConfig
 from bench.tasks.coop_nav import ACCELERATION, CoopNav, RewardFunction
 from bench.tasks.options import RolesOptions
-from bench.validation import validate
 
 VERSION = 1
 """Moves also when coop-nav's does, on which this task is built; its golden cases see to it."""
@@ -117,17 +115,6 @@ class Roles(CoopNav):
         """[N, F]: what a method may condition an agent's weights on."""
         foreign = self.cast.colour.unsqueeze(-1) != self.cast.target_colour
         self._penalty = FAR * foreign
-
-    @classmethod
-    def from_config(cls, config: RunConfig, reward: RewardFunction, actions: str) -> Roles:
-        """Build the task of a run.
-
-        Raises:
-            RequestError: for an unknown task option or a wrong value of one.
-        """
-        options = validate(RolesOptions, config.task_options, "task_options of roles")
-        discrete = actions == "discrete"
-        return cls(config.agents, reward, options, discrete=discrete, gamma=config.gamma)
 
     def step(self, state: Tensor, action: Tensor) -> Tensor:
         """Advance one step: coop-nav's, by each agent's own gain."""

@@ -10,7 +10,7 @@ import tracemalloc
 import many
 import pytest
 import synthetic
-from counting import calls, cpu_seconds
+from counting import calls
 
 from bench import records
 from bench.errors import WorldError
@@ -147,11 +147,8 @@ def test_the_grid_that_the_load_is_measured_with_is_sound(tmp_path):
     assert len({run.config.method for run in runs.values()}) > 40
 
 
-def test_thousands_of_records_fit_into_a_minute_and_little_memory(tmp_path):
-    """Scaled down: 12 ms of CPU a record are 5,000 in a minute.
-
-    `python tests/report/many.py 5000` measures it in full.
-    """
+def test_thousands_of_records_fit_into_little_memory(tmp_path):
+    """Scaled down; `python tests/report/many.py 5000` measures it, and the time, in full."""
     grid = many.write(tmp_path, 160)
     load(grid, tmp_path)  # imports and caches
     tracemalloc.start()
@@ -163,5 +160,3 @@ def test_thousands_of_records_fit_into_a_minute_and_little_memory(tmp_path):
     count = len(results.outcomes)
     assert count == 168
     assert held / count * 20_000 < 2**30, "20,000 stay below a GiB"
-    seconds = cpu_seconds(lambda: tables.build(load(grid, tmp_path), tmp_path / "small"))
-    assert seconds / count * 5_000 < 60

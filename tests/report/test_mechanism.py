@@ -11,7 +11,7 @@ import synthetic
 from evidence import pick, record, texts, with_outcomes
 
 from bench.records import Training
-from bench.report import discovery, draw_evidence, mechanism, teams, values
+from bench.report import discovery, draw_evidence, mechanism, teams
 from bench.report.aggregate import Reference, Row, rows
 from bench.report.load import load
 
@@ -128,7 +128,7 @@ def test_rates_are_those_of_the_records(why, table):
         for entry in discovery.discovery(table)
         if (entry["dynamics"], entry["radius"], entry["agents"]) == ("first-order", 0.1, 2)
     )
-    assert entry["predicted"] == values.discovery_rate(2, 0.1)
+    assert entry["predicted"] == discovery.discovery_rate(2, 0.1)
     raw = record(why, "references.first-order/random/group-goal-uniform/n2/seed0")
     steps = raw["absolute"]["raw"]["successful_steps"]
     assert (entry["random_successes"], entry["random_steps"]) == (sum(steps), len(steps) * 30)

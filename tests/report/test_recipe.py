@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import json
 from pathlib import Path
 
 import numpy as np
@@ -237,7 +236,7 @@ def test_the_figures_show_every_run_and_mark_what_is_decisive(whole) -> None:
     assert list(known) == sorted(known) and found.own.keys() < known.keys()
     for rows_of in found.rows.values():
         for N, row in rows_of.items():
-            if json.loads(row.cell.setting.world.options)["dynamics"] == "first-order":
+            if row.cell.setting.world.task_options["dynamics"] == "first-order":
                 assert known[N] == row.reference.oracle, "of the recipe's world alone"
     score, beats = draw_recipe.ingredients(found, compared).axes
     dots = sorted(len(line.get_xdata()) for line in score.lines if line.get_marker() == "o")

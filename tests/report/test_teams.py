@@ -135,10 +135,10 @@ def test_switches_are_drawn_of_runs_that_learned_only(table):
     figure = draw_evidence.switches(mechanism.contrasts(table))
     panels = {ax.get_title(): [text.get_text() for text in ax.texts] for ax in figure.axes}
     assert "no run learned" in panels["figure4, N = 3"]
-    learned = teams.learned(pick(table, "figure4"))
+    learned = teams.learned_teams(pick(table, "figure4"))
     assert f"{len(learned)} of 5 runs" in panels["figure4, N = 2"]
     drawn = next(ax for ax in figure.axes if ax.get_title() == "figure4, N = 2").lines
     together = next(line for line in drawn if line.get_label() == "with team-mates")
-    expected = plain_iqm([outcome.teamwork.switches[4] for outcome in learned])
+    expected = plain_iqm([team.switches[4] for team in learned])
     assert together.get_ydata()[4] == pytest.approx(expected)
     assert together.get_xdata()[4] == 5

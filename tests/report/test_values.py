@@ -13,7 +13,7 @@ from evidence import with_outcomes
 from scipy.integrate import quad
 
 from bench.errors import RequestError
-from bench.report import outcomes, values
+from bench.report import discovery, outcomes, values
 from bench.report.aggregate import Reference, rows
 from bench.report.curves import panels
 from bench.report.load import Problem, load
@@ -28,7 +28,7 @@ def test_cover_probability_is_the_integral(radius):
         angle = quad(lambda a: (2 - r * abs(math.cos(a))) * (2 - r * abs(math.sin(a))), 0, math.tau)
         return r * angle[0] / 16
 
-    assert values.cover_probability(radius) == pytest.approx(
+    assert discovery.cover_probability(radius) == pytest.approx(
         quad(over_disc, 0, radius)[0], rel=1e-6
     )
 
@@ -37,8 +37,8 @@ def test_cover_probability_is_what_sampling_finds():
     generator = np.random.default_rng(0)
     a, b = generator.uniform(-1, 1, (2, 400_000, 2))
     share = np.mean(np.linalg.norm(a - b, axis=1) <= 0.1)
-    assert values.cover_probability(0.1) == pytest.approx(share, rel=0.05)
-    assert values.cover_probability(0.1) == pytest.approx(0.00752, abs=5e-6)
+    assert discovery.cover_probability(0.1) == pytest.approx(share, rel=0.05)
+    assert discovery.cover_probability(0.1) == pytest.approx(0.00752, abs=5e-6)
 
 
 def test_discovery_rate_is_what_sampling_finds():
@@ -46,12 +46,12 @@ def test_discovery_rate_is_what_sampling_finds():
     agents, targets = generator.uniform(-1, 1, (2, 1_000_000, 2, 2))
     near = np.linalg.norm(agents[:, :, None] - targets[:, None], axis=-1) <= 0.2
     success = (near[:, 0, 0] & near[:, 1, 1]) | (near[:, 0, 1] & near[:, 1, 0])
-    assert values.discovery_rate(2, 0.2) == pytest.approx(success.mean(), rel=0.05)
+    assert discovery.discovery_rate(2, 0.2) == pytest.approx(success.mean(), rel=0.05)
 
 
 def test_cover_probability_ends_at_the_side():
     with pytest.raises(ValueError, match="must lie in"):
-        values.cover_probability(2.1)
+        discovery.cover_probability(2.1)
 
 
 @pytest.mark.parametrize(
