@@ -187,12 +187,47 @@ def beyond(folder: Path = ROOT / "results" / "beyond") -> str:
         alone = ", ".join(f"{row['what']} {number(row['iqm'])}{bracket(row)}" for row in added)
         base = f"`{added[0]['than_method']}`, which scores {number(added[0]['than_iqm'])} at N = "
         found += f"Added alone to {base}{added[0]['agents']}: {alone}.\n"
+    found += without_hindsight(read(folder, "scaling"))
+    found += priorities(read(folder, "comparisons"))
     pictures = "".join(
         f"\n![{text}](results/beyond/figures/{name})\n"
         for name, text in PICTURES.items()
         if (folder / "figures" / name).exists()
     )
     return f"{table(rows)}\n{found}{pictures}"
+
+
+def without_hindsight(lines: list[dict[str, str]]) -> str:
+    """Say what curricula reach in its place, a sentence each."""
+    cells: dict[tuple[str, str], list[str]] = {}
+    for row in lines:
+        if row.get("curriculum", "none") != "none" and row["iqm"]:
+            score = f"{number(row['iqm'])}{bracket(row)} at N = {row['agents']}"
+            cells.setdefault((row["curriculum"], row["sampler"]), []).append(score)
+    return "".join(
+        f"Without hindsight, by the {curriculum} curriculum and {sampler} replay: "
+        f"{', '.join(found)}.\n"
+        for (curriculum, sampler), found in cells.items()
+    )
+
+
+def priorities(compared: list[dict[str, str]]) -> str:
+    """Say in how many pairs of cells the priorities of replay make a difference, and in which."""
+    judged = [row for row in compared if row["kind"] == "replay" and row["verdict"]]
+    if not judged:
+        return ""
+    told = [
+        f"{row['sampler']} at N = {row['agents']}, {row['curriculum']} curriculum: "
+        f"{float(row['effect']):+.2f} "
+        f"[{float(row['effect_lo']):.2f}, {float(row['effect_hi']):.2f}]"
+        for row in judged
+        if row["verdict"] != "open"
+    ]
+    which = f" ({'; '.join(told)})" if told else ""
+    return (
+        f"Priorities of replay: of {len(judged)} pairs of cells that differ in nothing else, "
+        f"intervals, uncorrected, tell {len(told)} apart{which}.\n"
+    )
 
 
 PICTURES = {

@@ -73,7 +73,7 @@ def _harmless(value: Value) -> str:
 def _number(value: Value) -> str:
     if value is None:
         return ""
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    return f"{value + 0.0:.6g}" if isinstance(value, float) else str(value)  # not minus zero
 
 
 def to_tex(table: Table, notice: str) -> str:
