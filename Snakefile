@@ -48,6 +48,8 @@ RESULTS = f"results/{GRID.name}"
 KEYS = [*Grid.model_fields, "partial", "fleet_size", "device"]
 for key in config.keys() - {*KEYS}:
     raise WorkflowError(f"--config {key}: unknown; {nearest(key, KEYS[-3:])}")
+for key in workflow.config_settings.config.keys() & Grid.model_fields.keys():
+    raise WorkflowError(f"--config {key}: the grid says that; change it in {GRID_FILE}")
 try:
     PARTIAL = {"true": True, "false": False}[str(config.get("partial", False)).lower()]
 except KeyError:

@@ -54,11 +54,15 @@ def examine(results: Path, grid: Path) -> list[Finding]:
         grid: the grid file.
 
     Raises:
-        RequestError: if there is no such folder, or the grid file is wrong.
+        RequestError: if there is no such folder, the grid file is wrong, or the records are not of
+            its runs.
     """
     if not results.is_dir():
         raise RequestError(f"{results} is not a folder of results")
-    expected = expand(load_grid(grid))
+    if results.name == "runs" and not (results / "runs").is_dir():
+        raise RequestError(f"{results}: name the folder that holds it, {results.parent}")
+    asked = load_grid(grid)
+    expected = expand(asked)
     # Of an experiment's runs no two have the same configuration.
     owners = {(run.experiment, run.config.digest): key for key, run in expected.items()}
     runs = results / "runs"
@@ -68,6 +72,12 @@ def examine(results: Path, grid: Path) -> list[Finding]:
         for key, path in sorted(there.items())
         for finding in _examine_record(key, path, expected.get(key), owners)
     ]
+    foreign = {found.run for found in findings if found.kind in ("stale", "unexpected")}
+    if there and foreign == there.keys() and results.name != asked.name:
+        raise RequestError(
+            f"{results}: none of its {len(there)} records is of a run of {grid}, whose results lie "
+            f"in results/{asked.name}; name the grid that they were made for by --grid"
+        )
     begun = _begun(results, expected)
     return findings + [_absent(key, results, begun) for key in expected if key not in there]
 

@@ -26,7 +26,7 @@ def nearest(name: str, known: list[str]) -> str:
     close = meant(name, known)
     if close and len(known) > FEW:
         return close.strip()
-    return f"{close}known: {', '.join(sorted(known))}"
+    return f"{close}known: {', '.join(sorted(known))}" if known else "there is none"
 
 
 def meant(name: str, known: Iterable[str]) -> str:

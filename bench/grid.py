@@ -154,6 +154,17 @@ class Grid(Strict):
 
     _file: Path | None = PrivateAttr(None)
 
+    def chosen(self, experiment: str) -> dict[str, Any]:
+        """Return what an experiment, or a variant of it, sets beside the grid's defaults.
+
+        Task options apart, which are the world's; ``tuned`` is among it where that is asked for.
+        """
+        name, _, variant = experiment.partition(".")
+        asked = self.experiments[name]
+        own = {**asked.settings, **asked.variants.get(variant, {})}
+        own.pop("task_options", None)
+        return {**own, "tuned": True} if asked.tuned else own
+
     @property
     def where(self) -> str:
         """What to call it where something is wrong: its file, if it was read from one."""

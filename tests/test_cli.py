@@ -280,6 +280,14 @@ def test_a_scheme_from_outside_is_checked_under_every_algorithm(
     assert {row["result"] for row in rows} == {"ok"}
     assert main(["check-method", "outside.schemes:ENTRY", "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)) == len(rows) / len(tried)
+    (package / "typo.py").write_text(
+        "from outside.schemes import ENTRY as SOUND\n"
+        'SETTING = {**SOUND, "settings": {"actorlr": 3}}\n'
+        'SAMPLER = {**SOUND, "samplers": ["unifrm"]}\n'
+    )
+    for name, words in (("SETTING", "unknown key 'actorlr'"), ("SAMPLER", "sampler 'unifrm'")):
+        assert main(["check-method", f"outside.typo:{name}"]) == 1
+        assert words in capsys.readouterr().err
     assert main(["check-method", "outside.schemes:Mute"]) == 1
     said = capsys.readouterr()
     assert said.err.count("\n") == 1 and "gradients: W0 gets no gradient" in said.err

@@ -140,6 +140,8 @@ def test_an_experiment_may_be_called_runs(tmp_path: Path) -> None:
         (["doctor", "nowhere"], "nowhere is not a folder"),
         (["doctor", "results"], "name one of them, such as results/beyond"),
         (["doctor", "results/speed"], "name it with --grid"),
+        (["doctor", "results/demo/runs", f"--grid={GRID}"], "holds it, results/demo"),
+        (["doctor", "results/demo", "--grid=config/quick.yaml"], "none of its 22 records is of"),
         (["verify", "nowhere"], "nowhere is not a folder"),
         (["verify", "docs"], "docs: no record below it"),
         (["verify", "results/demo", "--sample=0"], "at least 1"),

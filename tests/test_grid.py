@@ -294,3 +294,13 @@ if __name__ == "__main__":
         path = ROOT / "config" / "schema" / f"{name}.schema.json"
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(model.model_json_schema(), indent=2) + "\n")
+
+
+def test_what_an_experiment_chooses_is_what_it_sets_beside_the_defaults() -> None:
+    grid = load_grid(Path("config/beyond.yaml"))
+    assert grid.chosen("recipe") == {}
+    assert grid.chosen("sampler") == {"curriculum": "radius"}
+    assert grid.chosen("curricula.reverse") == {"curriculum": "reverse"}
+    assert grid.chosen("retuned-mpe") == {"action_penalty": 1e-3}, "the world has its own column"
+    tuned = load_grid(Path("config/paper.yaml"))
+    assert tuned.chosen("methods")["tuned"] is True

@@ -288,6 +288,7 @@ def test_planning_imports_no_torch(tmp_path: Path) -> None:
         ("fleet_size=0", "choose a whole number, 1 or more"),
         ("fleetsize=3", "did you mean 'fleet_size'"),
         ("partial=true", "there is no record"),
+        ("name=other", "the grid says that; change it in config/"),
     ],
 )
 def test_a_wrong_setting_of_the_workflow_is_one_line(

@@ -12,11 +12,13 @@ from pathlib import Path
 import torch
 
 from bench import registry, versions
+from bench.config import RunConfig
 from bench.conformance.method import METHOD_CHECKS, spec_of
 from bench.conformance.scheme import SCHEME_CHECKS, N, misbuilt
 from bench.errors import RequestError
 from bench.methods import MethodEntry, load_methods, method_entry
 from bench.team import scheme_factory
+from bench.validation import validate_each
 
 FEATURES = torch.linspace(0, 5, 4 * N).view(N, 4).sin()
 """[N, F] of a task whose agents have roles."""
@@ -58,12 +60,21 @@ def declares_its_behaviour_versions(entry: MethodEntry) -> None:
         versions.version(path)
 
 
+def has_settings_that_there_are(entry: MethodEntry) -> None:
+    """Check what an entry says of runs: its own settings, those tuned, and its samplers."""
+    for layer in (entry.settings, entry.tuned):
+        validate_each(RunConfig, layer, "settings")
+    for sampler in entry.samplers:
+        registry.look_up(registry.SAMPLERS, "sampler", sampler)
+
+
 def examine(entry: MethodEntry) -> dict[str, str | None]:
     """Run every check on a method; return what each found wrong, by name, or None."""
     spec = spec_of(entry, FEATURES)
     make = scheme_factory(entry, spec)
     checks = [
         functools.partial(declares_its_behaviour_versions, entry),
+        functools.partial(has_settings_that_there_are, entry),
         *(functools.partial(check, make) for check in SCHEME_CHECKS),
         *(functools.partial(check, entry, spec) for check in METHOD_CHECKS),
     ]

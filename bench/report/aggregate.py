@@ -60,6 +60,8 @@ class Cell:
     """Name of the experiment, with its variant after a dot."""
     config: RunConfig
     """Configuration of the first run."""
+    settings: Mapping[str, Any]
+    """What its experiment sets beside the grid's defaults: see :meth:`bench.grid.Grid.chosen`."""
     expected: int
     """Number of runs that the grid asks for."""
     outcomes: tuple[Outcome, ...]
@@ -222,6 +224,7 @@ def cells(results: Results) -> list[Cell]:
         Cell(
             experiment=results.expected[keys[0]].experiment,
             config=results.expected[keys[0]].config,
+            settings=results.grid.chosen(results.expected[keys[0]].experiment),
             expected=len(keys),
             outcomes=tuple(results.outcomes[key] for key in keys if key in results.outcomes),
             problems=tuple(problems[key] for key in keys if key in problems),

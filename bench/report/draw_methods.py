@@ -10,7 +10,7 @@ import numpy as np
 from bench import stats
 from bench.errors import RequestError
 from bench.report import style
-from bench.report.aggregate import Cell, Row, Setting
+from bench.report.aggregate import Cell, Row, Setting, unusual
 from bench.report.standings import Overall, Standing
 from bench.resampling import Array
 from bench.stats import Estimate
@@ -44,9 +44,9 @@ def line_look(place: int) -> tuple[str, Any]:
 def final_scores(table: list[Row]) -> Figure:
     """Draw a panel per setting, its methods below each other: every run, the IQM, the interval.
 
-    The settings are those of the grid's main task and length of training; if any of them has two
-    methods, only those with two.  A name without any run with a reward and sampler, at whatever N,
-    is left out there, and so are a reward and sampler without any run.
+    The settings are those of the grid's main task and length of training, which the heading names;
+    if any of them has two methods, only those with two.  A name without any run with a reward and
+    sampler, at whatever N, is left out there, and so are a reward and sampler without any run.
     """
     found = settings(table)
     columns = sorted({setting.world.agents for setting in found})
@@ -79,8 +79,20 @@ def final_scores(table: list[Row]) -> Figure:
         f"from {stats.MIN_SEEDS} seeds)",
         fontsize=8,
     )
-    style.notice(figure, (row.cell for rows in found.values() for row in rows.values()))
+    drawn = [row for rows in found.values() for row in rows.values()]
+    notice = style.incomplete(row.cell for row in drawn)
+    heading = _heading(drawn, table)
+    figure.suptitle(f"{heading}\n{notice}" if notice else heading, size=8)
     return figure
+
+
+def _heading(drawn: list[Row], table: list[Row]) -> str:
+    """Name the world and the length of training drawn, and count the cells that are not."""
+    c = drawn[0].cell.config
+    options = "".join(f", {name} {value}" for name, value in unusual(c).items())
+    every = sum(not row.cell.reference for row in table)
+    part = f": {len(drawn)} of {every} cells (tables/final.csv has all)"
+    return f"{c.task}{options}, {c.episodes:,} episodes{part if len(drawn) < every else ''}"
 
 
 def _kind(setting: Setting) -> tuple[str, str]:

@@ -46,6 +46,7 @@ HEADER = {
     "N": "Number of agents",
     "reward": "Reward that the method trained on",
     "sampler": "Replay sampler",
+    "settings": "What the experiment sets beside the grid's defaults",
     "score": "Interquartile mean over runs of the primary metric, and its 95% bootstrap interval",
     "normalised": "The score with random actions at 0 and the scripted oracle at 1",
     "any success": "Share of episodes with any successful step, mean over runs",
@@ -117,6 +118,7 @@ def _line(row: Row, rank: Box, full: float) -> Line:
     reward = "" if cell.reference else c.reward
     sampler = "" if cell.reference else c.sampler
     options = " ".join(f"{name}={value}" for name, value in unusual(c).items())
+    settings = " ".join(f"{name}={value}" for name, value in cell.settings.items())
     absent = len(cell.problems) - cell.count("diverged")
     boxes = [
         rank,
@@ -126,6 +128,7 @@ def _line(row: Row, rank: Box, full: float) -> Line:
         Box(str(c.agents), c.agents),
         Box(reward or "any", reward, "text"),
         Box(sampler or "any", sampler, "text"),
+        Box(settings or "–", settings, "text"),
         _estimate(row.score, full),
         _estimate(row.normalised),
         _number(row.any_success, "{:.3f}"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from bench import stats
@@ -107,6 +108,7 @@ def _final(row: Row) -> dict[str, Value]:
         "sampler": c.sampler,
         "agents": c.agents,
         "episodes": c.episodes,
+        "settings": json.dumps(cell.settings),
         "runs": len(cell.outcomes),
         "expected": cell.expected,
         **{kind: cell.count(kind) for kind in KINDS},
@@ -182,14 +184,17 @@ def methods(standings: Overall) -> Table:
 
 def improvements(standings: Overall) -> Table:
     """Probability that a run of the first method beats one of the second."""
-    left_out = {s.method: s.left_out for s in standings.standings}
+    behind: dict[str, dict[str, Value]] = {
+        s.method: {"runs": s.runs, "expected": s.expected, "left_out": s.left_out}
+        for s in standings.standings
+    }
     return [
         {
             "method": a,
             "over": b,
             **interval("probability", p),
-            "left_out": left_out[a],
-            "over_left_out": left_out[b],
+            **behind[a],
+            **{f"over_{name}": value for name, value in behind[b].items()},
         }
         for a, b, p in standings.improvements
     ]

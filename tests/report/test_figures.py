@@ -138,7 +138,10 @@ def test_final_scores_name_every_method_and_what_is_left_out(copy):
     figure = draw_methods.final_scores(rows(copy.load()))
     shown = texts(figure)
     assert "5/6" in shown
-    assert "Incomplete: 95 of 96 runs (1 invalid)" in shown
+    heading, notice = figure.get_suptitle().splitlines()
+    assert heading.startswith("coop-nav, ")
+    assert heading.endswith(" episodes: 16 of 17 cells (tables/final.csv has all)")
+    assert notice == "Incomplete: 95 of 96 runs (1 invalid)"
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["iql", "ps-maddpg"]
     assert sum(ax.axison for ax in figure.axes) == 8
 

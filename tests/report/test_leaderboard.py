@@ -85,9 +85,15 @@ def test_hostile_names_are_escaped(results, tmp_path):
         )
         for key, run in results.expected.items()
     }
+    (experiment, *_) = results.grid.experiments.values()
+    named = {
+        "title": hostile,
+        "name": hostile,
+        "experiments": {hostile: experiment.model_copy(update={"settings": {hostile: hostile}})},
+    }
     broken = dataclasses.replace(
         results,
-        grid=results.grid.model_copy(update={"title": hostile, "name": hostile}),
+        grid=results.grid.model_copy(update=named),
         expected=expected,
         outcomes=outcomes,
         problems=[Problem(hostile, "diverged", hostile)],
@@ -112,7 +118,7 @@ def test_what_is_left_out_is_listed(copy):
     seeds = ", ".join(f"seed{n}" for n in range(6))
     assert f"figure4/iql/group-goal-uniform/n2/{seeds}: missing: no record" in text
     row = next(row for row in Page(text).rows if row[1] == "iql" and row[2] == "figure4")
-    empty = [row for row in Page(text).rows if row[10] == "0/6"]
-    assert len(empty) == 1
-    assert (empty[0][0], empty[0][7], empty[0][12]) == ("–", "–", "6")
+    lines = [dict(zip(leaderboard.HEADER, row, strict=True)) for row in Page(text).rows]
+    (empty,) = (line for line in lines if line["runs"] == "0/6")
+    assert (empty["rank"], empty["score"], empty["absent"]) == ("–", "–", "6")
     assert row

@@ -42,6 +42,7 @@ def final(small, built):
 
 def test_final_scores_are_those_of_the_records(small, final):
     assert len(final) == 21
+    assert {row["settings"] for row in final} == {"{}"}
     for row in final:
         found = raw_records(small.root, row)
         scores = [statistics.fmean(r["absolute"]["raw"]["successful_steps"]) for r in found]
