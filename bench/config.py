@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, model_validator
@@ -259,6 +259,23 @@ def resolve(*layers: Mapping[str, Any], tuned: bool = False, where: str = "reque
             f"choose {' or '.join(entry.samplers)}"
         )
     return config
+
+
+def refuse_idle(config: RunConfig, settings: Iterable[str], where: str) -> None:
+    """Refuse settings that were asked for and that nothing in the run reads.
+
+    Raises:
+        RequestError: naming the first, and what reads it.
+    """
+    for name in settings:
+        readers = registry.READ_BY.get(name, registry.SAMPLERS)
+        if config.sampler not in readers:
+            raise RequestError(
+                f"{where}: {name} is for sampler {' or '.join(readers)} and changes nothing with "
+                f"'{config.sampler}'"
+            )
+        if name.startswith("curriculum_") and config.curriculum == "none":
+            raise RequestError(f"{where}: {name} changes nothing without a curriculum")
 
 
 def _dump(options: BaseModel) -> dict[str, Any]:

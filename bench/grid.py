@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from bench import registry
-from bench.config import RunConfig, behaviour, resolve
+from bench.config import RunConfig, behaviour, refuse_idle, resolve
 from bench.errors import RequestError, nearest
 from bench.methods import choose_actions, method_entry
 from bench.validation import (
@@ -290,6 +290,7 @@ def _cells(grid: Grid, name: str, experiment: Experiment) -> Iterator[Run]:
     if size > LARGEST:
         raise RequestError(f"{where}: {size:,} cells, more than {LARGEST:,}")
     used: set[int] = set()
+    begun: dict[str, str] = {}  # the first run of each variant
     for exclusion in experiment.exclude:
         for axis in exclusion.where.keys() - set(AXES):
             raise RequestError(
@@ -320,6 +321,12 @@ def _cells(grid: Grid, name: str, experiment: Experiment) -> Iterator[Run]:
         told = f"{where}, variant {variant}" if variant else where
         config = resolve(*merged, tuned=experiment.tuned, where=told)
         _refuse_actions(config, told)
+        refuse_idle(config, changes, told)
+        if variant not in begun:
+            begun[variant] = config.digest
+            same = next(other for other, digest in begun.items() if digest == config.digest)
+            if same != variant:
+                raise RequestError(f"{told}: these are the runs of variant {same} again")
         yield Run(f"{name}.{variant}" if variant else name, config)
     for number, exclusion in enumerate(experiment.exclude):
         if number not in used:

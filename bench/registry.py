@@ -11,7 +11,7 @@ import importlib
 import importlib.util
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -146,6 +146,14 @@ SAMPLERS: Mapping[str, str] = {
 
 RELABELLING = ("hindsight", "hindsight-prioritized")
 """Samplers that change the goal of what they have drawn."""
+PRIORITIZING = ("prioritized", "hindsight-prioritized")
+"""Samplers that draw by TD errors."""
+READ_BY: Mapping[str, Sequence[str]] = {
+    **dict.fromkeys(("per_alpha", "per_beta"), PRIORITIZING),
+    **dict.fromkeys(("hindsight_share", "hindsight_next", "hindsight_jitter"), RELABELLING),
+    "imitation_share": ("self-imitation",),
+}
+"""The samplers that read a setting, of those that no other part of a run reads."""
 
 
 def samplers_of(task: str) -> list[str]:

@@ -72,6 +72,7 @@ MISTAKES: list[tuple[list[str], int, str]] = [
     (["train", "--buffer", "2000000000"], 1, "out of memory"),
     (["train", "--curriculum", "nope"], 2, "radius"),
     (["train", "--augmentation", "nope"], 2, "permutation"),
+    (["train", "--hindsight-share", "0.9"], 2, "hindsight_share is for sampler hindsight or"),
     (["evaluate", "x.safetensors", "--agents=0"], 2, "at least 1"),
     (["evaluate", "x.safetensors", "--seed=-1"], 2, "from 0 to"),
     (["evaluate", "x.safetensors", "--episodes=0"], 2, "at least 1"),

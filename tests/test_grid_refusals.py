@@ -46,6 +46,15 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"settings": {"task_options": [1]}}, "must map names to values"),
     ({"settings": {"task_options": None}}, "must map names to values"),
     ({"variants": {"a.b": {}}}, "variants"),
+    ({"variants": {"a": {}, "b": {"gamma": 0.95}}}, "variant b: these are the runs of variant a"),
+    (
+        {"samplers": ["uniform"], "variants": {"v": {"per_alpha": 0.3}}},
+        "per_alpha is for sampler prioritized or hindsight-prioritized and changes nothing",
+    ),
+    (
+        {"samplers": ["uniform"], "variants": {"v": {"curriculum_stages": 3}}},
+        "curriculum_stages changes nothing without a curriculum",
+    ),
     ({"methods": ["hyper-maddpg-grouped"], "agents": [1]}, "choose groups: 1 or fewer"),
     (
         {"settings": {"task": "specialisation"}, "rewards": ["team"]},

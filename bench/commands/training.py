@@ -7,7 +7,7 @@ import difflib
 import json
 
 from bench.arguments import plain, read_task_options
-from bench.config import RunConfig, resolve
+from bench.config import RunConfig, refuse_idle, resolve
 from bench.errors import RequestError
 from bench.grid import Run, expand, load_grid
 from bench.places import Places
@@ -42,6 +42,7 @@ def train(options: argparse.Namespace) -> None:
         if options.keys:
             raise RequestError("--run names a run of a grid: give --grid too")
         base = resolve(given, {"task_options": task_options}, where="train")
+        refuse_idle(base, given, "train")
         seeds = range(base.seed, base.seed + options.replicas)
         validate(RunConfig, {"seed": seeds[-1]}, f"train --replicas {options.replicas}")
         task = base.task.replace(":", ".")  # or the next task would meet this one's records
