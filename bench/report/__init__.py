@@ -25,12 +25,12 @@ def claims_file() -> Path:
 def code_digest(grid: str | Path) -> str:
     """Hash what decides the look of a grid's reports, its records apart.
 
-    The sources of reports, statistics and drawn scenes, the method table, the claims, how to cite
-    all this, and the grid file: 16 hex digits of a SHA-256.
+    The sources of reports, statistics, grids and drawn scenes, the method table, the claims, how to
+    cite all this, and the grid file: 16 hex digits of a SHA-256.
     """
     here = Path(__file__).parent
     sources = [*here.glob("*.py"), *here.glob("*.html"), methods_file(), claims_file()]
-    sources += [here.parent / name for name in ("stats.py", "resampling.py", "scene.py")]
+    sources += [here.parent / name for name in ("stats.py", "resampling.py", "scene.py", "grid.py")]
     sources.append(here.parents[1] / "CITATION.cff")
     digest = hashlib.sha256(Path(grid).read_bytes())
     for path in sorted(sources):
