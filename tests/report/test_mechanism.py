@@ -118,7 +118,7 @@ def test_a_cell_without_runs_is_counted(course):
         entries = build([course, lost])
         assert [entry["runs"] for entry in entries] == [3, 0]
         assert [entry["expected"] for entry in entries] == [5, 5]
-        assert entries[0].keys() == entries[1].keys()
+        assert entries[1].keys() < entries[0].keys(), "which the CSV leaves empty"
         assert build([lost]) == []
 
 
