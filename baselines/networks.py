@@ -156,11 +156,8 @@ class Learner:
         self._lr, self._clip, self._tau, self._fall = lr, clip, tau, fall
         self._mean = torch.zeros_like(self.online.flat)
         self._square = torch.zeros_like(self.online.flat)
-        # On an accelerator a tensor, so that a captured update counts on.
-        on_host = self.online.flat.device.type == "cpu"
-        self._steps: int | Tensor = (
-            0 if on_host else torch.zeros((), dtype=torch.float64, device=self._mean.device)
-        )
+        # A tensor, so that a captured update counts on.
+        self._steps = torch.zeros((), dtype=torch.float64, device=self._mean.device)
 
     def descend(self, output: Tensor, gradient: Tensor | None = None) -> Tensor:
         """Take one clipped Adam step on a loss, a sum over replicas.
@@ -212,15 +209,13 @@ class Learner:
             f"{name}.target": self.target_flat,
             f"{name}.mean": self._mean,
             f"{name}.square": self._square,
-            f"{name}.steps": torch.as_tensor(self._steps),
+            f"{name}.steps": self._steps,
         }
 
     def load(self, name: str, state: Mapping[str, Tensor]) -> None:
         """Restore what `state` returned."""
         for key, tensor in self.state(name).items():
             tensor.copy_(state[key])
-        if isinstance(self._steps, int):
-            self._steps = int(state[f"{name}.steps"])
 
 
 def initial_layers(

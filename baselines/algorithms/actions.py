@@ -10,7 +10,6 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 from bench.random import Random, Stream
 
@@ -18,9 +17,17 @@ TEMPERATURE = 1.0
 """Of the Gumbel-softmax: what the source of MADDPG takes."""
 
 
+def one_hot(number: Tensor, count: int, dtype: torch.dtype) -> Tensor:
+    """Write numbers below `count` as 0 and 1: [...] -> [..., count].
+
+    torch's own looks whether they are below it, for which a captured update would have to wait.
+    """
+    return (number.unsqueeze(-1) == torch.arange(count, device=number.device)).to(dtype)
+
+
 def greatest(outputs: Tensor) -> Tensor:
     """Choose the move of the greatest output, one-hot: [..., A] -> [..., A]."""
-    return one_hot(outputs.argmax(-1), outputs.shape[-1]).to(outputs.dtype)
+    return one_hot(outputs.argmax(-1), outputs.shape[-1], outputs.dtype)
 
 
 def epsilon_greedy(outputs: Tensor, noise: float, random: Random | None) -> Tensor:
@@ -32,7 +39,7 @@ def epsilon_greedy(outputs: Tensor, noise: float, random: Random | None) -> Tens
         anything = (random.fold("move").uniform(*shape) * moves).long()
         explore = random.fold("explore").uniform(*shape) < noise
         move = torch.where(explore, anything, move)
-    return one_hot(move, moves).to(outputs.dtype)
+    return one_hot(move, moves, outputs.dtype)
 
 
 class Actions(Protocol):

@@ -14,8 +14,8 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 
+from baselines.algorithms.actions import one_hot
 from baselines.algorithms.actor_critic import ActorCritic
 from baselines.algorithms.iql import IQL
 from baselines.algorithms.options import MetaDQNOptions
@@ -122,7 +122,7 @@ class MetaDQN(IQL):
         """Map [R, E, N, O] to one-hot moves [R, E, N, A], any joint one with chance `noise`."""
         joint = super().act(together(observation), noise, random)
         digits = joint.argmax(-1) // self._places % self._moves
-        return one_hot(digits, self._moves).to(joint.dtype)
+        return one_hot(digits, self._moves, joint.dtype)
 
     def update(self, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
         """One step of double Q-learning."""
@@ -138,5 +138,5 @@ class MetaDQN(IQL):
 
     def _of_one(self, batch: Batch) -> Batch:
         number = (batch.action.argmax(-1) * self._places).sum(-1, keepdim=True)
-        joint = one_hot(number, self._moves ** len(self._places)).to(batch.action.dtype)
+        joint = one_hot(number, self._moves ** len(self._places), batch.action.dtype)
         return of_one(batch, joint)
