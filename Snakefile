@@ -45,15 +45,16 @@ for name, methods in untuned(GRID).items() if workflow.is_main_process else ():
         file=sys.stderr,
     )
 RESULTS = f"results/{GRID.name}"
-KEYS = [*Grid.model_fields, "partial", "fleet_size", "device"]
+KEYS = [*Grid.model_fields, "partial", "fleet_size", "device", "compile"]
 for key in config.keys() - {*KEYS}:
-    raise WorkflowError(f"--config {key}: unknown; {nearest(key, KEYS[-3:])}")
+    raise WorkflowError(f"--config {key}: unknown; {nearest(key, KEYS[-4:])}")
 for key in workflow.config_settings.config.keys() & Grid.model_fields.keys():
     raise WorkflowError(f"--config {key}: the grid says that; change it in {GRID_FILE}")
-try:
-    PARTIAL = {"true": True, "false": False}[str(config.get("partial", False)).lower()]
-except KeyError:
-    raise WorkflowError(f"partial={config['partial']}: choose true or false") from None
+SWITCHES = {key: str(config.get(key, False)).lower() for key in ("partial", "compile")}
+for key, value in SWITCHES.items():
+    if value not in ("true", "false"):
+        raise WorkflowError(f"{key}={config[key]}: choose true or false")
+PARTIAL, COMPILE = (value == "true" for value in SWITCHES.values())
 
 
 # Without the rules that make them records are sources: whatever they are, none is made again.

@@ -29,6 +29,8 @@ NOT_TRAINING = {
 
 THEN = " then "
 """Between the hosts of a run that has moved."""
+COMPILED = ", compiled"
+"""After the name of a device whose updates were compiled."""
 RSS_PER_MB = 1 << 20 if sys.platform == "darwin" else 1 << 10
 """getrusage counts bytes on macOS and kilobytes on Linux."""
 
@@ -119,10 +121,11 @@ def cpu() -> str:
     return f"{cpu_model()}, {torch.backends.cpu.get_cpu_capability()}"
 
 
-def host(device: torch.device) -> dict[str, str]:
-    """Name what the numbers of a run depend on, here: the CPU, and the device."""
+def host(device: torch.device, compiled: bool = False) -> dict[str, str]:
+    """Name what the numbers of a run depend on, here: the CPU, the device, and a compiler."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
-    return {"cpu": cpu(), "device": f"{device.type} {name}".strip()}
+    how = COMPILED if compiled else ""
+    return {"cpu": cpu(), "device": f"{device.type} {name}".strip() + how}
 
 
 def provenance(

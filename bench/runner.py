@@ -37,6 +37,8 @@ class Job:
 
     places: Places
     device: str = "cpu"
+    compiled: bool = False
+    """Whether updates are compiled, which is for a CPU."""
     overwrite: Overwrite = "outdated"
     checkpoint_seconds: float = MIN_INTERVAL
     """Least seconds between two checkpoints."""
@@ -50,11 +52,13 @@ def train_runs(runs: Sequence[Run], job: Job) -> list[Record]:
     Runs whose records are up to date are not trained again, unless those too may be overwritten.
 
     Raises:
-        RequestError: if the runs cannot be built, one is asked for twice, or a record is in the
-            way.
+        RequestError: if the runs cannot be built or compiled, one is asked for twice, or a record
+            is in the way.
         WorldError: if the disk refuses; found out before training wherever possible.
     """
     places, keys = job.places, keys_of(runs)
+    if job.compiled and job.device != "cpu":
+        raise RequestError(f"--compile: for --device cpu, not {job.device}; leave one out")
     if twice := next((key for key in keys if keys.count(key) > 1), None):
         raise RequestError(f"run '{twice}' is asked for twice; name each once")
     _refuse_to_overwrite(runs, job)
@@ -225,7 +229,7 @@ def _train_fleet(
             mirror = progress.Wandb(configs[0], places.folder / "wandb", label)
             closing.callback(mirror.close)
             listeners.append(mirror)
-        outcomes = train(configs, device, checkpoint, listeners)
+        outcomes = train(configs, device, checkpoint, listeners, job.compiled)
         # Before anybody is told that it is over, which may fail.
         for run, outcome in zip(runs, outcomes, strict=True):
             if run.key in todo:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from bench.capture import Captured
 from bench.checkpoint import Checkpoint
+from bench.compilation import Compiled
 from bench.config import RunConfig
 from bench.errors import RequestError
 from bench.evaluate import evaluate
@@ -50,15 +51,16 @@ def train(
     device: torch.device,
     checkpoint: Checkpoint | None = None,
     listeners: Sequence[Listener] = (),
+    compiled: bool = False,
 ) -> list[Outcome]:
     """Train a fleet to the end, from its checkpoint if it has one.
 
     Raises:
-        RequestError: if the configurations cannot be built.
+        RequestError: if the configurations cannot be built, or their updates not compiled.
         WorldError: if a checkpoint cannot be written.
     """
     fleet = Fleet(configs, device)
-    trainer = Trainer(fleet, checkpoint, listeners)
+    trainer = Trainer(fleet, checkpoint, listeners, compiled)
     while not trainer.done:
         trainer.evaluate_if_due()
         trainer.episodes()
@@ -74,6 +76,7 @@ class Trainer:
         fleet: what learns.
         checkpoint: where progress is kept, or None.
         listeners: who is told.
+        compiled: whether updates are compiled, where the device has no graphs of its own.
 
     Raises:
         RequestError: if no update falls between two evaluations, or a transfer cannot be made.
@@ -81,7 +84,11 @@ class Trainer:
     """
 
     def __init__(
-        self, fleet: Fleet, checkpoint: Checkpoint | None, listeners: Sequence[Listener]
+        self,
+        fleet: Fleet,
+        checkpoint: Checkpoint | None,
+        listeners: Sequence[Listener],
+        compiled: bool = False,
     ) -> None:
         self._fleet, self._checkpoint, self._listeners = fleet, checkpoint, listeners
         config = fleet.config
@@ -97,14 +104,18 @@ class Trainer:
         self._group = self._updates = 0
         self._history = History(len(fleet.configs), fleet.task.score)
         self._best: dict[str, Tensor] = {}
-        self._watch, self._hosts = Stopwatch(), [host(fleet.device)]
+        self._watch, self._hosts = Stopwatch(), [host(fleet.device, compiled)]
         self._made_by = origin(fleet.configs)
         self._learned: list[tuple[Mapping[str, Tensor], Tensor]] = []
         self._sums: dict[str, Tensor] = {}
         self._summed = 0
         for agents in fleet.config.transfer_agents:
             fleet.resized(agents)  # what cannot be done at the end is refused at the start
-        self._learn_from = Captured(self._update, fleet.device)
+        self._learn_from: Captured | Compiled = (
+            Compiled(self._update, fleet.algorithm)
+            if compiled
+            else Captured(self._update, fleet.device)
+        )
         if fleet.algorithm.trains:
             slots, R = fleet.replay.slots, len(fleet.configs)
             self._rewarded = torch.zeros(R, slots, device=fleet.device)

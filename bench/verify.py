@@ -107,7 +107,7 @@ def verify(path: Path) -> Comparison:
     import torch
 
     from bench.device import settle_cpu
-    from bench.provenance import THEN, cpu
+    from bench.provenance import COMPILED, THEN, cpu
     from bench.train import train
 
     settle_cpu()
@@ -119,8 +119,8 @@ def verify(path: Path) -> Comparison:
     devices = str(old.provenance.get("device", "cpu")).split(THEN)
     # Side by side with others, batches that do not fill vectors round otherwise.
     alike = old.provenance.get("replicas", 1) == 1 or old.config.batch % VECTOR == 0
-    on_cpu = all(device.startswith("cpu") for device in devices)
-    same = on_cpu and (made_on, version) == (cpu(), torch.__version__)
+    plainly = all(name.startswith("cpu") and not name.endswith(COMPILED) for name in devices)
+    same = plainly and (made_on, version) == (cpu(), torch.__version__)
     verdict, reason = compare(old, new, same and alike, scores(path.parent))
     return Comparison(
         run=Path(*path.parts[-5:]).with_suffix("").as_posix(),

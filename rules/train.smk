@@ -5,6 +5,7 @@ FLEET_SIZE = config.get("fleet_size", 1)
 if type(FLEET_SIZE) is not int or FLEET_SIZE < 1:
     raise WorkflowError(f"fleet_size={FLEET_SIZE}: choose a whole number, 1 or more")
 DEVICE = config.get("device", "cpu")
+HOW = f"--device {DEVICE}" + " --compile" * COMPILE
 CONFIGS = {key: run.config for key, run in RUNS.items()}
 
 
@@ -27,7 +28,7 @@ if FLEET_SIZE == 1:
             fingerprint=lambda wildcards: RUNS[wildcards.key].fingerprint,
             grid=GRID_FILE,
         shell:
-            f"hypercoop train --grid {{params.grid}} --run {{wildcards.key}} --device {DEVICE}"
+            f"hypercoop train --grid {{params.grid}} --run {{wildcards.key}} {HOW}"
             " 2> {log}"
 
 else:
@@ -55,5 +56,5 @@ else:
                 grid=GRID_FILE,
             shell:
                 "{{ hypercoop train --grid {params.grid} --run {params.runs}"
-                f" --device {DEVICE}"
+                f" {HOW}"
                 " 2>&1 1>&3 | tee {log} > /dev/null; }} 3>&1"

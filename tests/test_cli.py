@@ -64,6 +64,7 @@ MISTAKES: list[tuple[list[str], int, str]] = [
     (["train", "--grid", "nope.yaml", "--run", "x"], 2, "nope.yaml"),
     (["train", "--results", "/dev/null/x"], 1, "/dev/null/x"),
     (["train", "--device", "nonsense"], 2, "nonsense"),
+    (["train", "--device", "cuda", "--compile"], 2, "--compile: for --device cpu, not cuda"),
     (["train", "--agents", "yes"], 2, "whole number"),
     (["train", "--checkpoint-seconds", "nan"], 2, "0 or more"),
     (["train", "--run", "x"], 2, "--grid"),

@@ -248,15 +248,21 @@ def test_fleets_make_the_same_records_and_train_only_what_is_missing(
     assert (again, "") in trained
 
 
-def test_a_fleet_that_fails_is_not_taken_for_done(whole: Sandbox, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (("fleet_size=3", "device=nowhere"), "--device nowhere"),
+        (("compile=true", "device=cuda"), "--compile: for --device cpu, not cuda"),
+    ],
+)
+def test_a_job_that_fails_is_not_taken_for_done(
+    whole: Sandbox, tmp_path: Path, asked: Sequence[str], said: str
+) -> None:
     """Over records of another setting, which are there whatever becomes of the job."""
     copy = changed(whole, tmp_path / "copy", 23)
-    asked = ("--config", "fleet_size=3", "device=nowhere")
-    done = subprocess.run(**copy.command(*asked), capture_output=True)
+    done = subprocess.run(**copy.command("--config", *asked), capture_output=True)
     assert done.returncode != 0 and "Exiting because a job execution failed" in done.stderr
-    assert (
-        "--device nowhere" in next((copy.results / "logs").rglob("references/**/*.log")).read_text()
-    )
+    assert said in next((copy.results / "logs").rglob("references/**/*.log")).read_text()
 
 
 def test_only_clusters_group_jobs() -> None:
@@ -285,6 +291,7 @@ def test_planning_imports_no_torch(tmp_path: Path) -> None:
     ("setting", "words"),
     [
         ("partial=no", "choose true or false"),
+        ("compile=maybe", "compile=maybe: choose true or false"),
         ("fleet_size=0", "choose a whole number, 1 or more"),
         ("fleetsize=3", "did you mean 'fleet_size'"),
         ("partial=true", "there is no record"),

@@ -51,6 +51,7 @@ def train(options: argparse.Namespace) -> None:
     job = Job(
         places,
         device=options.device,
+        compiled=options.compile,
         overwrite="any" if options.force else "outdated" if options.grid else "stale",
         checkpoint_seconds=options.checkpoint_seconds,
         wandb=options.wandb,

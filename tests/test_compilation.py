@@ -1,0 +1,138 @@
+"""Compiled updates: what is recorded is what is done, of every method, and machine code does it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from small import tiny
+from torch import Tensor
+
+from bench import records
+from bench.compilation import Compiled, recorded
+from bench.errors import RequestError
+from bench.fleet import Fleet
+from bench.methods import load_methods
+from bench.registry import RELABELLING
+from bench.train import Trainer, train
+
+CPU = torch.device("cpu")
+METHODS = [
+    *("iql", "hyper-iql", "vdn", "qmix", "meta-dqn", "meta-ddpg", "iddpg", "maddpg", "ps-maddpg"),
+    *("ps-maddpg-gumbel", "maddpg-joint", "ps-maddpg-twin", "joined-maddpg", "wide-maddpg"),
+    *("hyper-maddpg", "hyper-maddpg-replay", "hyper-maddpg-low-rank", "hyper-iql-orthogonal-paced"),
+    *("deep-set-maddpg", "attention-maddpg", "exchangeable-maddpg"),
+]
+"""One of every kind that learns in its own way."""
+
+compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
+
+
+class Repeated:
+    """An update that is recorded at its first call and repeated by the record afterwards."""
+
+    def __init__(self, run: Trainer) -> None:
+        self._function = run._update
+        self._made: Any = None
+
+    def __call__(self, *tensors: Tensor) -> Any:
+        if self._made is None:
+            kept: list[Any] = []
+
+            def called(*tensors: Tensor) -> Any:
+                kept.append(self._function(*tensors))
+                return kept[0]
+
+            self._made = recorded(called, *tensors)
+            return kept[0]
+        with torch.no_grad():
+            return self._made(*tensors)
+
+
+def pair(*seeds: int, **values: Any) -> list[Trainer]:
+    """Two fleets of the same runs."""
+    settings = {"agents": 3, "episodes": 40, "evaluations": 2, **values}
+    configs = [tiny(seed=seed, **settings) for seed in seeds or (0,)]
+    return [Trainer(Fleet(configs, CPU), None, ()) for _ in range(2)]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_repeating_the_operations_of_one_update_is_updating(method: str) -> None:
+    """So nothing that changes is kept out of tensors: a captured update does so on a card, too."""
+    sampler = "hindsight" if "dqn" not in method else "prioritized"
+    augmentation = "permutation" if method != "meta-dqn" else "none"
+    plain, repeated = pair(
+        method=method,
+        reward="group-goal",
+        sampler=sampler,
+        augmentation=augmentation,
+        curriculum="radius" if sampler in RELABELLING else "none",
+        lr_end=0.5,
+    )
+    repeated._learn_from = Repeated(repeated)  # type: ignore[assignment]
+    for run in (plain, repeated):
+        for _ in range(3):
+            run.episodes()
+    for name, tensor in plain._fleet.state().items():
+        assert torch.equal(repeated._fleet.state()[name], tensor), name
+
+
+def test_the_test_above_has_methods_of_every_algorithm_and_scheme() -> None:
+    entries = load_methods()
+    learning = [entry for entry in entries.values() if entry.scheme]
+    assert {entry.algorithm for entry in learning} <= {entries[m].algorithm for m in METHODS}
+    assert {entry.scheme for entry in learning} <= {entries[m].scheme for m in METHODS}
+
+
+def noted(run: Trainer) -> list[dict[str, Tensor]]:
+    """What an algorithm consists of after each update of E episodes."""
+    found, learn = [], run._learn_from
+
+    def noting(*tensors: Tensor) -> Any:
+        outputs = learn(*tensors)
+        state = run._fleet.algorithm.state()
+        found.append({**{name: t.clone() for name, t in state.items()}, "td": outputs[0].clone()})
+        return outputs
+
+    run._learn_from = noting  # type: ignore[assignment]
+    run.episodes()
+    return found
+
+
+@compiler
+@pytest.mark.parametrize("method", ["ps-maddpg", "hyper-maddpg", "deep-set-maddpg", "iql"])
+def test_machine_code_learns_what_operations_do(method: str) -> None:
+    """To rounding, of two replicas: what is theirs lies in memory in strides."""
+    values: dict[str, Any] = {"method": method, "sampler": "prioritized"}
+    plain, made = pair(0, 1, **values)
+    made._learn_from = Compiled(made._update, made._fleet.algorithm)
+    first, second = noted(plain), noted(made)
+    assert len(first) == len(second) == 15
+    for number, (a, b) in enumerate(zip(first, second, strict=True)):
+        for name, tensor in a.items():
+            error = (b[name] - tensor).abs().max() / tensor.abs().max().clamp(min=1e-6)
+            assert error < 1e-4, f"{name} at update {number}"
+
+
+@compiler
+def test_a_compiled_run_says_so_and_is_made_again_to_the_bit(tmp_path: Path) -> None:
+    config = tiny(method="ps-maddpg", sampler="prioritized")
+    one, other = (train([config], CPU, compiled=True)[0].record for _ in range(2))
+    assert records.deterministic(one) == records.deterministic(other)
+    assert one.provenance["device"].endswith(", compiled")
+    plain = train([config], CPU)[0].record
+    assert not plain.provenance["device"].endswith(", compiled")
+    assert plain.evaluation.episode == one.evaluation.episode
+
+
+def test_an_update_that_looks_at_a_number_is_refused() -> None:
+    run, _ = pair()
+
+    def looking(x: Tensor) -> Tensor:
+        return x * x.sum().item()
+
+    with pytest.raises(RequestError, match=r"--compile: .*; train without it"):
+        Compiled(looking, run._fleet.algorithm)(torch.ones(3))
