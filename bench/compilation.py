@@ -6,20 +6,29 @@ compiled is what is done; the compiler fuses what lies between the matrix produc
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
 from bench.errors import RequestError
 
 aten = torch.ops.aten
 PLACES = {"out", "grad_input"}
 """Arguments that say where to write a result."""
+
+
+def has_compiler() -> bool:
+    """Say whether there is a C++ compiler, which torch's needs."""
+    from torch._inductor import config
+
+    return any(name and shutil.which(name) for name in config.cpp.cxx)
 
 
 class Stateful(Protocol):
@@ -56,60 +65,74 @@ class Compiled:
             RequestError: if it cannot be recorded or compiled, or there is no compiler.
         """
         with torch.no_grad():
-            outputs = (self._make if self._made is None else self._made)(*tensors)
+            if self._made is None:
+                self._made = self._make(*tensors)
+            outputs = self._made(*tensors)
         # Machine code does not count changes, as operations do: what is made of these tensors and
         # kept until they change would go stale.
         torch.autograd.graph.increment_version(self._changes.state().values())
         return outputs
 
-    def _make(self, *tensors: Tensor) -> Any:
+    def _make(self, *tensors: Tensor) -> Callable[..., Any]:
         print("compiling the update: some seconds, the first time a minute", file=sys.stderr)
         kept = {name: tensor.clone() for name, tensor in self._changes.state().items()}
         try:
             with torch.enable_grad():
-                made = compiled(recorded(self._function, *tensors))
+                module, spec = recorded(self._function, *tensors)
             self._changes.load(kept)
-            outputs = made(*tensors)
+            made = compiled(module, tensors)
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[0]
             raise RequestError(f"--compile: {reason}; train without it") from error
-        self._made = made
-        return outputs
+        return lambda *tensors: tree_unflatten(made(*tensors), spec)
 
 
-def recorded(function: Callable[..., Any], *tensors: Tensor) -> fx.GraphModule:
+def recorded(function: Callable[..., Any], *tensors: Tensor) -> tuple[fx.GraphModule, TreeSpec]:
     """Call a function and record its operations.
 
     Returns:
-        what repeats them on other tensors of these shapes, and on the tensors that it held.
+        what repeats them on other tensors of these shapes, and on the tensors that it held, and
+        returns a list; and how what the function returns is made of that.
 
     Raises:
         RuntimeError: if it looks at a number.
     """
-    module = make_fx(function)(*tensors)
+    specs: list[TreeSpec] = []
+
+    def listed(*tensors: Tensor) -> list[Any]:
+        leaves, spec = tree_flatten(function(*tensors))
+        specs.append(spec)
+        return leaves
+
+    module = make_fx(listed)(*tensors)
     assert isinstance(module, fx.GraphModule)
-    return module
+    return module, specs[0]
 
 
-def compiled(module: fx.GraphModule) -> Callable[..., Any]:
-    """Return the machine code of recorded operations, which is made when it is first called.
+def compiled(module: fx.GraphModule, tensors: Sequence[Tensor]) -> Callable[..., list[Any]]:
+    """Return the machine code of recorded operations on tensors of these shapes.
 
     Raises:
-        RuntimeError: when called, if something cannot be compiled, or there is no C++ compiler.
+        RuntimeError: if something cannot be compiled, or there is no C++ compiler.
     """
-    from torch import _inductor
+    import torch._inductor
 
-    _inductor.config.compile_threads = 1  # one job, one core
     _name_anew(module.graph)
     _write_by_copying(module.graph)
     _tell_of_aliases(module)
     module.recompile()
-    return torch.compile(module, fullgraph=True, dynamic=False)
+    one_core = {"compile_threads": 1}
+    made: Callable[..., list[Any]] = torch._inductor.compile(module, list(tensors), one_core)
+    return made
 
 
-@torch.library.custom_op("hypercoop::linear", mutates_args=())
-def linear(left: Tensor, right: Tensor) -> Tensor:
-    """Multiply [1, m, k] by [n, k] transposed, by oneDNN: to the compiler one thing of its own.
+_OWN = torch.library.Library("hypercoop", "DEF")
+_OWN.define("linear(Tensor left, Tensor right) -> Tensor")
+
+
+@torch.library.impl(_OWN, "linear", "CPU")
+def _linear(left: Tensor, right: Tensor) -> Tensor:
+    """Multiply [1, m, k] by [n, k] transposed, by oneDNN: to the compiler a thing of its own.
 
     It knows oneDNN's products itself, but not of operands that are yet to be computed.
     """
@@ -117,8 +140,8 @@ def linear(left: Tensor, right: Tensor) -> Tensor:
     return result
 
 
-@linear.register_fake
-def _(left: Tensor, right: Tensor) -> Tensor:
+@torch.library.impl(_OWN, "linear", "Meta")
+def _shape(left: Tensor, right: Tensor) -> Tensor:
     return left.new_empty(*left.shape[:-1], right.shape[0])
 
 
@@ -175,3 +198,5 @@ def _tell_of_aliases(module: fx.GraphModule) -> None:
                 view = module.graph.call_function(aten.as_strided.default, (base, *where))
             node.replace_all_uses_with(view)
             module.graph.erase_node(node)
+        for name in {node.target for node in nodes}:
+            delattr(module, name)

@@ -173,22 +173,20 @@ class Trainer:
         progress = self._updates * config.steps_per_update / (config.episodes * fleet.task.horizon)
         indices, weight = fleet.sampler.sample(random, progress)
         relabelled = fleet.relabel(random.fold("relabel"), indices)
-        td_errors, metrics, reward = self._learn_from(indices, weight, *relabelled)
+        transitions = relabelled or fleet.replay.transitions(indices)
+        td_errors, metrics, reward = self._learn_from(weight, *transitions)
         fleet.sampler.update(indices, td_errors)
         self._updates += 1
         self._learned.append((metrics, reward))
 
     def _update(
-        self, indices: Tensor, weight: Tensor, *relabelled: Tensor
+        self, weight: Tensor, state: Tensor, action: Tensor, next_state: Tensor
     ) -> tuple[Tensor, Mapping[str, Tensor], Tensor]:
-        """Recompute observations and rewards of the stored states, and learn from them.
-
-        Relabelled transitions take the place of those stored.
+        """Recompute observations and rewards of the states of a batch, and learn from them.
 
         Never looks at a number, so that an accelerator need not wait for the host.
         """
         fleet = self._fleet
-        state, action, next_state = relabelled or fleet.replay.transitions(indices)
         reward = fleet.training_reward(state, next_state)
         batch = Batch(
             observation=fleet.task.observe(state),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +9,10 @@ import pytest
 import torch
 from small import tiny
 from torch import Tensor
+from torch.utils._pytree import tree_unflatten
 
 from bench import records
-from bench.compilation import Compiled, recorded
+from bench.compilation import Compiled, has_compiler, recorded
 from bench.errors import RequestError
 from bench.fleet import Fleet
 from bench.methods import load_methods
@@ -28,7 +28,7 @@ METHODS = [
 ]
 """One of every kind that learns in its own way."""
 
-compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
+compiler = pytest.mark.skipif(not has_compiler(), reason="needs a C++ compiler")
 
 
 class Repeated:
@@ -46,10 +46,10 @@ class Repeated:
                 kept.append(self._function(*tensors))
                 return kept[0]
 
-            self._made = recorded(called, *tensors)
+            self._made, self._spec = recorded(called, *tensors)
             return kept[0]
         with torch.no_grad():
-            return self._made(*tensors)
+            return tree_unflatten(self._made(*tensors), self._spec)
 
 
 def pair(*seeds: int, **values: Any) -> list[Trainer]:

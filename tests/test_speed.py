@@ -222,6 +222,7 @@ SECTIONS = [
     "start-up",
     "memory",
     "reference run",
+    "compiled",
     "growth",
     "fleets",
     "generation",

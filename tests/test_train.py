@@ -212,17 +212,16 @@ def test_rewarded_shares_between_the_two_are_those_of_steps_near_a_target() -> N
     replay, honest = going._fleet.replay, going._learn_from
     drawn: list[list[bool]] = [[], [], []]
 
-    def near(indices: torch.Tensor) -> list[bool]:
-        _, _, reached = replay.transitions(indices)
+    def near(reached: torch.Tensor) -> list[bool]:
         places, targets = (reached[0, :, part].unflatten(-1, (2, 2)) for part in (at, goals))
         distance = torch.cdist(places, targets)
         return (distance.flatten(1).amin(1) <= 0.3).tolist()
 
     at, goals = slice(0, 4), slice(8, 12)
 
-    def noting(indices: torch.Tensor, *others: torch.Tensor) -> Any:
-        drawn[going._group // 2] += near(indices)
-        return honest(indices, *others)
+    def noting(*batch: torch.Tensor) -> Any:
+        drawn[going._group // 2] += near(batch[-1])
+        return honest(*batch)
 
     going._learn_from = noting
     stored = []
@@ -230,7 +229,7 @@ def test_rewarded_shares_between_the_two_are_those_of_steps_near_a_target() -> N
         going.episodes()
         going.evaluate_if_due()
         if going._group % 2 == 0:
-            stored.append(near(torch.arange(len(replay)).unsqueeze(0)))
+            stored.append(near(replay.transitions(torch.arange(len(replay)).unsqueeze(0))[2]))
     for name, steps in (("batch", drawn), ("buffer", stored)):
         found = [share for (share,) in going._history.training[f"rewarded_share_{name}"]]
         by_hand = [sum(each) / len(each) for each in steps]

@@ -74,9 +74,8 @@ def traffic(config: RunConfig, replicas: int) -> int:
     fleet, shape = run._fleet, (replicas, config.batch)
     indices = torch.zeros(shape, dtype=torch.int64, device="meta")
     picked = fleet.replay.transitions(indices)
-    fleet.replay.transitions = lambda indices: picked  # type: ignore[method-assign]
     with Traffic() as counted:
-        run._update(indices, torch.ones(shape, device="meta"))
+        run._update(torch.ones(shape, device="meta"), *picked)
     return counted.bytes + 2 * sum(map(_touched, picked))
 
 

@@ -14,6 +14,7 @@ import torch
 from bench.config import RunConfig
 from bench.device import find_device, settle_cpu
 from bench.provenance import cpu_model
+from bench.speed.compiled import measure_compiled
 from bench.speed.components import (
     measure_environment,
     measure_evaluation,
@@ -132,6 +133,7 @@ def _measure(plan: Plan, device: torch.device) -> list[Row]:
         *start_up,
         *memory,
         _whole(config, horizon, update, evaluation, start_up),
+        *measure_compiled(smaller, plan.rounds),
         *measure_growth(plan.growth, smaller, plan.rounds),
         *measure_fleets(
             smaller,

@@ -44,11 +44,13 @@ def make_fleet(config: RunConfig, replicas: int = 1, device: torch.device = CPU)
     return Fleet(configs, device)
 
 
-def stocked(config: RunConfig, replicas: int = 1, device: torch.device = CPU) -> Trainer:
+def stocked(
+    config: RunConfig, replicas: int = 1, device: torch.device = CPU, compiled: bool = False
+) -> Trainer:
     """Return a run at its start, but with a full ring of random transitions and priorities."""
     fleet = make_fleet(config, replicas, device)
     fill(fleet)
-    return Trainer(fleet, None, ())
+    return Trainer(fleet, None, (), compiled)
 
 
 def fill(fleet: Fleet) -> None:

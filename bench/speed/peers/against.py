@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.compilation import has_compiler
 from bench.config import RunConfig
 from bench.errors import RequestError, WorldError, nearest
 from bench.speed.peers.table import PEERS, Peer
@@ -156,7 +157,11 @@ def _ours(kind: str, config: RunConfig) -> list[Side]:
     """Our side, and what of it is stepping alone."""
     if kind == "training":
         what = f"{config.parallel} environments, {config.sampler} replay"
-        return [Side("ours", what, "ours_training.py", sys.executable, {})]
+        return [
+            Side(name, what, "ours_training.py", sys.executable, {"compiled": compiled})
+            for name, compiled in (("ours", False), ("ours, compiled", True))
+            if has_compiler() or not compiled
+        ]
     return [
         Side("ours", what, "ours_stepping.py", sys.executable, {"whole": whole})
         for what, whole in (("step, observe, reward", True), ("step", False))

@@ -19,7 +19,7 @@ def run(workload: dict[str, Any], mark: Callable[[], None]) -> dict[str, float]:
     settle_cpu()
     config = resolve(workload["config"], where="peers")
     fleet = make_fleet(config)
-    training = Trainer(fleet, None, ())
+    training = Trainer(fleet, None, (), compiled=workload["compiled"])
     group = config.parallel * fleet.task.horizon
     for _ in range(workload["warm_env_steps"] // group):
         training.episodes()
