@@ -99,7 +99,7 @@ def draw(folder: Path, count: int, seed: int) -> Drawn:
 
 
 def verify(path: Path) -> Comparison:
-    """Train a recorded run again, on the CPU, and compare.
+    """Train a recorded run again, on the CPU, compiled if it was, and compare.
 
     Raises:
         WorldError: if the record cannot be read.
@@ -112,15 +112,19 @@ def verify(path: Path) -> Comparison:
 
     settle_cpu()
     old = records.read(path)
-    new = train([old.config], torch.device("cpu"))[0].record
+    devices = str(old.provenance.get("device", "cpu")).split(THEN)
+    compiled = [device.endswith(COMPILED) for device in devices]
+    new = train([old.config], torch.device("cpu"), compiled=all(compiled))[0].record
     made_on = old.provenance.get("cpu")
     packages = old.provenance.get("packages")
     version = packages.get("torch") if isinstance(packages, dict) else None
-    devices = str(old.provenance.get("device", "cpu")).split(THEN)
-    # Side by side with others, batches that do not fill vectors round otherwise.
-    alike = old.provenance.get("replicas", 1) == 1 or old.config.batch % VECTOR == 0
-    plainly = all(name.startswith("cpu") and not name.endswith(COMPILED) for name in devices)
-    same = plainly and (made_on, version) == (cpu(), torch.__version__)
+    # Side by side with others, batches that do not fill vectors round otherwise, as does machine
+    # code that was made for as many.
+    alike = old.provenance.get("replicas", 1) == 1 or (
+        old.config.batch % VECTOR == 0 and not any(compiled)
+    )
+    on_cpu = all(device.startswith("cpu") for device in devices) and len({*compiled}) == 1
+    same = on_cpu and (made_on, version) == (cpu(), torch.__version__)
     verdict, reason = compare(old, new, same and alike, scores(path.parent))
     return Comparison(
         run=Path(*path.parts[-5:]).with_suffix("").as_posix(),

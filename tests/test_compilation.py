@@ -18,6 +18,7 @@ from bench.fleet import Fleet
 from bench.methods import load_methods
 from bench.registry import RELABELLING
 from bench.train import Trainer, train
+from bench.verify import verify
 
 CPU = torch.device("cpu")
 METHODS = [
@@ -123,6 +124,9 @@ def test_a_compiled_run_says_so_and_is_made_again_to_the_bit(tmp_path: Path) -> 
     one, other = (train([config], CPU, compiled=True)[0].record for _ in range(2))
     assert records.deterministic(one) == records.deterministic(other)
     assert one.provenance["device"].endswith(", compiled")
+    path = tmp_path / "seed0.json"
+    records.write(path, one)
+    assert verify(path).verdict == "identical"
     plain = train([config], CPU)[0].record
     assert not plain.provenance["device"].endswith(", compiled")
     assert plain.evaluation.episode == one.evaluation.episode
