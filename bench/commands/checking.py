@@ -23,7 +23,7 @@ def check_method(options: argparse.Namespace) -> None:
     rows, summary = [], []
     failed: dict[str, list[str]] = {}
     for name, entry in candidates(options.method).items():
-        found = examine(entry)
+        found = examine(entry, thorough=True)
         wrong = [f"{check}: {result}" for check, result in found.items() if result]
         rows += [{"method": name, "check": c, "result": r or "ok"} for c, r in found.items()]
         summary.append({"method": name, "checks": len(found), "failed": len(wrong)})

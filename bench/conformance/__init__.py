@@ -13,7 +13,7 @@ import torch
 
 from bench import registry, versions
 from bench.config import RunConfig
-from bench.conformance.method import METHOD_CHECKS, spec_of
+from bench.conformance.method import METHOD_CHECKS, THOROUGH_CHECKS, spec_of
 from bench.conformance.scheme import SCHEME_CHECKS, N, misbuilt
 from bench.errors import RequestError
 from bench.methods import MethodEntry, load_methods, method_entry
@@ -68,15 +68,22 @@ def has_settings_that_there_are(entry: MethodEntry) -> None:
         registry.look_up(registry.SAMPLERS, "sampler", sampler)
 
 
-def examine(entry: MethodEntry) -> dict[str, str | None]:
-    """Run every check on a method; return what each found wrong, by name, or None."""
+def examine(entry: MethodEntry, thorough: bool = False) -> dict[str, str | None]:
+    """Run every check on a method, or all but the longest.
+
+    Returns:
+        what each found wrong, by name, or None.
+    """
     spec = spec_of(entry, FEATURES)
     make = scheme_factory(entry, spec)
     checks = [
         functools.partial(declares_its_behaviour_versions, entry),
         functools.partial(has_settings_that_there_are, entry),
         *(functools.partial(check, make) for check in SCHEME_CHECKS),
-        *(functools.partial(check, entry, spec) for check in METHOD_CHECKS),
+        *(
+            functools.partial(check, entry, spec)
+            for check in (THOROUGH_CHECKS if thorough else METHOD_CHECKS)
+        ),
     ]
     found: dict[str, str | None] = {}
     for check in checks:

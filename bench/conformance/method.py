@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from baselines.networks import Parameters
+from bench.compilation import recorded
 from bench.config import RunConfig
 from bench.conformance.scheme import SIZES, TOLERANCE, B, N, R, exempt
 from bench.interfaces import Algorithm, Batch, Centralised, Layered, Scored, Spec
@@ -143,6 +144,32 @@ def fleets(entry: MethodEntry, spec: Spec) -> None:
         assert error < 100 * TOLERANCE, f"{name} differs by {error:.1e} in a fleet"
 
 
+def captured(entry: MethodEntry, spec: Spec) -> None:
+    """Repeating what one update did to tensors is updating: what changes is kept in them.
+
+    A method that looks at numbers meanwhile cannot be captured or compiled, and need not be.
+    """
+    one, other = build(entry, spec), build(entry, spec)
+    first, second = batch_of(spec), batch_of(spec, 1)
+    names = [name for name, value in vars(first).items() if value is not None]
+
+    def update(*tensors: Tensor) -> object:
+        return other.update(replace(first, **dict(zip(names, tensors, strict=True))))
+
+    try:
+        repeated, _ = recorded(update, *(vars(first)[name] for name in names))
+    except RuntimeError:
+        return
+    with torch.no_grad():
+        repeated(*(vars(second)[name] for name in names))
+    for batch in (first, second):
+        one.update(batch)
+    for name, value in one.state().items():
+        # Not to the bit: products may round by where their operands lie in memory.
+        same = torch.allclose(other.state()[name], value, rtol=0, atol=100 * TOLERANCE)
+        assert same, f"{name} differs where the operations of an update are repeated"
+
+
 def decentralised(entry: MethodEntry, spec: Spec) -> None:
     """An agent acts by what it sees itself, unless the team acts as one agent and says so."""
     algorithm, batch = build(entry, spec), batch_of(spec)
@@ -165,3 +192,5 @@ METHOD_CHECKS: tuple[Callable[[MethodEntry, Spec], None], ...] = (
     targets,
     fleets,
 )
+THOROUGH_CHECKS = (*METHOD_CHECKS, captured)
+"""Those, and one that takes longer than they do together."""

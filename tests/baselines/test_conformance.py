@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,10 +15,10 @@ from torch import Tensor
 
 from baselines.algorithms.iql import IQL
 from baselines.hypernet.scheme import Hypernet
-from bench.conformance import examine
-from bench.conformance.method import batch_of, build, spec_of
+from bench.conformance import FEATURES, examine
+from bench.conformance.method import batch_of, build, captured, spec_of
 from bench.conformance.scheme import one_by_one
-from bench.interfaces import Scored, Weights
+from bench.interfaces import Batch, Scored, Weights
 from bench.methods import MethodEntry, load_methods
 
 HYPERNET = "baselines.hypernet.scheme:Hypernet"
@@ -159,3 +160,33 @@ def test_an_agent_that_sees_what_its_team_mates_see_is_found(
         monkeypatch.setattr(IQL, "centralised", exempt, raising=False)
     found = failures(load_methods()["iql"])
     assert ("decentralised" in found) == (exempt is not True)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        *("iql", "hyper-iql", "vdn", "qmix", "meta-dqn", "meta-ddpg", "iddpg", "maddpg"),
+        *("ps-maddpg-gumbel", "maddpg-joint", "ps-maddpg-twin", "joined-maddpg", "wide-maddpg"),
+        *("hyper-maddpg", "hyper-maddpg-replay", "hyper-iql-orthogonal-paced"),
+        *("deep-set-maddpg", "attention-maddpg", "exchangeable-maddpg"),
+    ],
+)
+def test_updates_can_be_captured(method: str) -> None:
+    captured(load_methods()[method], spec_of(load_methods()[method], FEATURES))
+
+
+class Counting(IQL):
+    """Counts its updates where no captured update would."""
+
+    count = 0
+
+    def update(self, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
+        self.count += 1
+        return super().update(replace(batch, reward=batch.reward * self.count))
+
+
+def test_what_is_kept_out_of_tensors_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("baselines.algorithms.iql.IQL", Counting)
+    method = load_methods()["iql"]
+    with pytest.raises(AssertionError, match="where the operations of an update are repeated"):
+        captured(method, spec_of(method))
