@@ -81,8 +81,8 @@ class Compiled:
                 module, spec = recorded(self._function, *tensors)
             self._changes.load(kept)
             made = compiled(module, tensors)
-        except RuntimeError as error:
-            reason = str(error).strip().splitlines()[0]
+        except (RuntimeError, AssertionError) as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise RequestError(f"--compile: {reason}; train without it") from error
         return lambda *tensors: tree_unflatten(made(*tensors), spec)
 

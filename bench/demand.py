@@ -16,6 +16,8 @@ from bench.methods import method_entry
 
 LIBRARIES_MB = 500
 """Python with torch and all that a run imports, with some to spare."""
+COMPILER_MB = 700
+"""Torch's compiler in the process, and a C++ compiler beside it."""
 START_MINUTES = 15
 """Start-up on a slow file system, evaluations, and updates of methods wider than their setting."""
 WIDENED = 8
@@ -24,9 +26,10 @@ FLOPS = 20e9
 """Floating-point operations a second of a slow core on small products."""
 
 
-def memory_mb(configs: Sequence[RunConfig]) -> int:
+def memory_mb(configs: Sequence[RunConfig], compiled: bool = False) -> int:
     """Estimate the peak memory of a fleet of runs, its replay full: in MiB."""
-    return LIBRARIES_MB + math.ceil(sum(map(_bytes, configs)) / 2**20)
+    programs = LIBRARIES_MB + COMPILER_MB * compiled
+    return programs + math.ceil(sum(map(_bytes, configs)) / 2**20)
 
 
 def minutes(configs: Sequence[RunConfig]) -> int:

@@ -20,7 +20,9 @@ if FLEET_SIZE == 1:
             key=".+/seed[0-9]+",
         threads: 1
         resources:
-            mem_mb=lambda wildcards, attempt: memory_mb([CONFIGS[wildcards.key]])
+            mem_mb=lambda wildcards, attempt: memory_mb(
+                [CONFIGS[wildcards.key]], COMPILE
+            )
             * attempt,
             runtime=lambda wildcards, attempt: minutes([CONFIGS[wildcards.key]])
             * attempt,
@@ -46,7 +48,7 @@ else:
             resources:
                 # On a GPU the estimates, made for a core, are generous.
                 mem_mb=lambda wildcards, attempt, fleet=fleet: attempt
-                * memory_mb([CONFIGS[key] for key in fleet]),
+                * memory_mb([CONFIGS[key] for key in fleet], COMPILE),
                 runtime=lambda wildcards, attempt, fleet=fleet: attempt
                 * minutes([CONFIGS[key] for key in fleet]),
                 gpu=0 if DEVICE == "cpu" else 1,

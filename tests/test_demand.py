@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+from bench.compilation import has_compiler
 from bench.config import RunConfig, resolve
 from bench.demand import FLOPS, LIBRARIES_MB, START_MINUTES, memory_mb, minutes
 from bench.errors import RequestError
 from bench.fleet import Fleet
 from bench.methods import load_methods
+from bench.provenance import COMPILED
 from bench.records import read
 
 ROOT = Path(__file__).parents[1]
+COMPILING = """
+import json, resource
+from bench.config import resolve
+from bench.speed.workload import stocked
+run = stocked(resolve({"buffer": 10_000}), compiled=True)
+run._learn(*run._batches(1))
+status = dict(line.split(":") for line in open("/proc/self/status"))
+beside = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+print(json.dumps([int(kib.split()[0]) // 1024 for kib in (status["VmHWM"], str(beside))]))
+"""
+"""Not by getrusage of itself, which remembers the process that it was forked from."""
 METHODS = [name for name, entry in load_methods().items() if entry.scheme]
 
 
@@ -26,7 +42,8 @@ def test_recorded_runs_would_have_fitted_and_not_by_far() -> None:
         alone = record.provenance["replicas"] == 1
         if not alone or record.provenance["device"].startswith("cuda"):
             continue
-        used, asked = record.provenance["peak_memory_mb"], memory_mb([record.config])
+        compiled = record.provenance["device"].endswith(COMPILED)
+        used, asked = record.provenance["peak_memory_mb"], memory_mb([record.config], compiled)
         assert used < asked < 4 * used
         assert record.provenance["cpu_seconds"] < 60 * minutes([record.config])
 
@@ -52,6 +69,22 @@ def test_there_is_time_for_every_method_as_counted() -> None:
         updates = 30 * config.episodes / config.steps_per_update
         # A wide layer's products run several times as fast as small ones.
         assert updates * row["flops_per_update"] / (3 * FLOPS) < 60 * minutes([config])
+
+
+@pytest.mark.skipif(not has_compiler(), reason="needs a C++ compiler")
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_there_is_room_for_a_compiler(tmp_path: Path) -> None:
+    """In the process, and beside it."""
+    done = subprocess.run(
+        [sys.executable, "-c", COMPILING],
+        env={**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    own, beside = json.loads(done.stdout)
+    assert beside > 100, f"a C++ compiler ran: {done.stdout}"
+    assert own + beside < memory_mb([resolve({"buffer": 10_000})], compiled=True)
 
 
 @pytest.mark.parametrize("agents", [8, 32])
