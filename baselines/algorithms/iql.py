@@ -13,7 +13,7 @@ from baselines.algorithms.losses import double_q, td_target, weighted_square_gra
 from baselines.mlp import mlp
 from baselines.networks import Learner
 from bench.errors import RequestError
-from bench.interfaces import Batch, SchemeFactory, Spec, Weights
+from bench.interfaces import Batch, SchemeFactory, Spec
 from bench.random import Random
 
 VERSION = 1
@@ -51,20 +51,20 @@ class IQL(Learned):
 
     def update(self, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
         """One step on the TD errors; the priority is the mean of their sizes."""
-        layers = self.layers()
-        values = mlp(layers, batch.observation.transpose(1, 2))
-        td, gradient = self._errors(batch, layers, values.detach())
+        values = mlp(self.layers(), batch.observation.transpose(1, 2))
+        td, gradient = self._errors(batch, values.detach())
         norm = self._q.descend(values, gradient)
         self._track()
         errors = td.abs().mean(1)
         return errors, {"td_error": errors.mean(1), "critic_gradient_norm": norm}
 
-    def _errors(self, batch: Batch, layers: Weights, values: Tensor) -> tuple[Tensor, Tensor]:
+    def _errors(self, batch: Batch, values: Tensor) -> tuple[Tensor, Tensor]:
         """Return TD errors [R, G, B], and the loss's gradient by the values [R, N, B, A]."""
         action = batch.action.transpose(1, 2)
         with torch.no_grad():
             next_observation = batch.next_observation.transpose(1, 2)
-            online_t = mlp(layers, next_observation)
+            # Made anew: those kept for acting a captured update would take for constant.
+            online_t = mlp(self.layers(), next_observation)
             target_t = mlp(self.scheme.weights(self._q.target), next_observation)
             q_t = double_q(online_t, target_t)
         td, slope = self._judge(batch, (values * action).sum(-1), q_t)
@@ -72,7 +72,7 @@ class IQL(Learned):
 
     def _loss_gradient(self, batch: Batch, outputs: Tensor) -> Tensor:
         """Differentiate the Q networks' loss by their values: [R, N, B, A]."""
-        return self._errors(batch, self.layers(), outputs)[1]
+        return self._errors(batch, outputs)[1]
 
     def _judge(self, batch: Batch, q_tm1: Tensor, q_t: Tensor) -> tuple[Tensor, Tensor]:
         """Return TD errors, and the gradient of the loss by the agents' values.
