@@ -14,6 +14,7 @@ from small import tiny
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench import speed
+from bench.compilation import has_compiler
 from bench.speed import suite, timing
 from bench.speed.clock import NETWORK, REST, Clock, watched
 from bench.speed.dynamic import FULL, QUICK, Case
@@ -222,7 +223,7 @@ SECTIONS = [
     "start-up",
     "memory",
     "reference run",
-    "compiled",
+    *(["compiled"] if has_compiler() else []),
     "growth",
     "fleets",
     "generation",
