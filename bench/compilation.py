@@ -54,7 +54,7 @@ class Compiled:
         changes: what it changes.
     """
 
-    def __init__(self, function: Callable[..., Any], changes: Stateful) -> None:
+    def __init__(self, function: Callable[..., Any], *changes: Stateful) -> None:
         self._function, self._changes = function, changes
         self._made: Callable[..., Any] | None = None
 
@@ -70,16 +70,21 @@ class Compiled:
             outputs = self._made(*tensors)
         # Machine code does not count changes, as operations do: what is made of these tensors and
         # kept until they change would go stale.
-        torch.autograd.graph.increment_version(self._changes.state().values())
+        for each in self._changes:
+            torch.autograd.graph.increment_version(each.state().values())
         return outputs
 
     def _make(self, *tensors: Tensor) -> Callable[..., Any]:
         print("compiling the update: some seconds, the first time a minute", file=sys.stderr)
-        kept = {name: tensor.clone() for name, tensor in self._changes.state().items()}
+        kept = [
+            {name: tensor.clone() for name, tensor in each.state().items()}
+            for each in self._changes
+        ]
         try:
             with torch.enable_grad():
                 module, spec = recorded(self._function, *tensors)
-            self._changes.load(kept)
+            for each, state in zip(self._changes, kept, strict=True):
+                each.load(state)
             made = compiled(module, tensors)
         except (RuntimeError, AssertionError) as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]

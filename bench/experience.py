@@ -34,7 +34,11 @@ class Sampler(Protocol):
         ...
 
     def update(self, indices: Tensor, td_errors: Tensor) -> None:
-        """Hear of the unweighted TD errors [R, B] of sampled transitions."""
+        """Hear of the unweighted TD errors [R, B] of sampled transitions.
+
+        Part of an update, which may be recorded and repeated: without a look at a number, and what
+        changes is kept in tensors, changed in place.
+        """
         ...
 
     def state(self) -> Mapping[str, Tensor]:

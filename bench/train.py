@@ -112,7 +112,7 @@ class Trainer:
         for agents in fleet.config.transfer_agents:
             fleet.resized(agents)  # what cannot be done at the end is refused at the start
         self._learn_from: Captured | Compiled = (
-            Compiled(self._update, fleet.algorithm)
+            Compiled(self._update, fleet.algorithm, fleet.sampler)
             if compiled
             else Captured(self._update, fleet.device)
         )
@@ -162,7 +162,7 @@ class Trainer:
         return self._fleet.random.fold("sample").folds(self._updates, count)
 
     def _learn(self, random: Random) -> None:
-        """One update: sample, learn, and tell the sampler of the TD errors."""
+        """One update: sample a batch, and learn from it."""
         fleet, config = self._fleet, self._fleet.config
         lived = fleet.replay.lived()
         if isinstance(lived, Tensor) and not lived.all():
@@ -174,17 +174,25 @@ class Trainer:
         indices, weight = fleet.sampler.sample(random, progress)
         relabelled = fleet.relabel(random.fold("relabel"), indices)
         transitions = relabelled or fleet.replay.transitions(indices)
-        td_errors, metrics, reward = self._learn_from(weight, *transitions)
-        fleet.sampler.update(indices, td_errors)
+        self._learned.append(self._learn_from(indices, weight, *transitions))
         self._updates += 1
-        self._learned.append((metrics, reward))
 
     def _update(
-        self, weight: Tensor, state: Tensor, action: Tensor, next_state: Tensor
-    ) -> tuple[Tensor, Mapping[str, Tensor], Tensor]:
-        """Recompute observations and rewards of the states of a batch, and learn from them.
+        self, indices: Tensor, weight: Tensor, state: Tensor, action: Tensor, next_state: Tensor
+    ) -> tuple[Mapping[str, Tensor], Tensor]:
+        """Learn from a batch: recompute what agents saw and got, learn, and tell the sampler.
 
         Never looks at a number, so that an accelerator need not wait for the host.
+
+        Args:
+            indices: [R, B] of the transitions in the replay.
+            weight: [R, B].
+            state: [R, B, S].
+            action: [R, B, N, A].
+            next_state: [R, B, S].
+
+        Returns:
+            The metrics of the update, each [R], and the rewards [R, B, N].
         """
         fleet = self._fleet
         reward = fleet.training_reward(state, next_state)
@@ -197,7 +205,8 @@ class Trainer:
             weight=weight,
         )
         td_errors, metrics = fleet.algorithm.update(batch)
-        return td_errors, metrics, reward
+        fleet.sampler.update(indices, td_errors)
+        return metrics, reward
 
     @torch.no_grad()
     def _take_stock(self) -> None:

@@ -75,13 +75,13 @@ def test_repeating_the_operations_of_one_update_is_training(
 
 
 def noted(run: Trainer) -> list[dict[str, Tensor]]:
-    """What an algorithm consists of after each update of E episodes."""
+    """What the algorithm and the sampler consist of after each update of E episodes."""
     found, learn = [], run._learn_from
 
     def noting(*tensors: Tensor) -> Any:
         outputs = learn(*tensors)
-        state = run._fleet.algorithm.state()
-        found.append({**{name: t.clone() for name, t in state.items()}, "td": outputs[0].clone()})
+        state = {**run._fleet.algorithm.state(), **run._fleet.sampler.state()}
+        found.append({name: tensor.clone() for name, tensor in state.items()})
         return outputs
 
     run._learn_from = noting  # type: ignore[assignment]
@@ -95,7 +95,7 @@ def test_machine_code_learns_what_operations_do(method: str) -> None:
     """To rounding, of two replicas: what is theirs lies in memory in strides."""
     values: dict[str, Any] = {"method": method, "sampler": "prioritized"}
     plain, made = pair(0, 1, **values)
-    made._learn_from = Compiled(made._update, made._fleet.algorithm)
+    made._learn_from = Compiled(made._update, made._fleet.algorithm, made._fleet.sampler)
     first, second = noted(plain), noted(made)
     assert len(first) == len(second) == 15
     for number, (a, b) in enumerate(zip(first, second, strict=True)):

@@ -109,7 +109,8 @@ class Critics:
                 return slope[..., -A:]
             return slope.sum(1)[..., -N * A :].unflatten(-1, (N, A)).transpose(1, 2)
         # Own gradient: N joint actions that differ from the stored one in one agent's part.
-        rows, change = self._own_rows(critic[0][0]), action - batch.action.transpose(1, 2)
+        done = stored[:, 0, :, -N * A :].unflatten(-1, (N, A)).transpose(1, 2)
+        rows, change = self._own_rows(critic[0][0]), action - done
         return pull_back_own(critic, stored, rows, change, stored.new_ones(R, N, B, 1))
 
     def _own_rows(self, weight: Tensor) -> Tensor:

@@ -129,7 +129,7 @@ class Prioritized:
             self._errors.scatter_reduce_(1, indices, td_errors.abs(), "amax")
             td_errors = self._errors.gather(1, indices)
         priorities = td_errors.abs().nan_to_num(0.0, 0.0, 0.0) + PRIORITY_FLOOR
-        self._largest = torch.maximum(self._largest, priorities.amax(1, keepdim=True))
+        torch.maximum(self._largest, priorities.amax(1, keepdim=True), out=self._largest)
         self._tree.set(indices, _power(priorities, self._alpha))
 
     def state(self) -> Mapping[str, Tensor]:
@@ -138,5 +138,5 @@ class Prioritized:
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Restore what `state` returned; the sums follow from the leaves."""
-        self._largest = state["largest"]
+        self._largest.copy_(state["largest"])
         self._tree.load(state["leaves"])

@@ -75,7 +75,7 @@ def traffic(config: RunConfig, replicas: int) -> int:
     indices = torch.zeros(shape, dtype=torch.int64, device="meta")
     picked = fleet.replay.transitions(indices)
     with Traffic() as counted:
-        run._update(torch.ones(shape, device="meta"), *picked)
+        run._update(indices, torch.ones(shape, device="meta"), *picked)
     return counted.bytes + 2 * sum(map(_touched, picked))
 
 
