@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_unflatten
 
 from bench import records
+from bench.checkpoint import Checkpoint
 from bench.compilation import Compiled, has_compiler, recorded
 from bench.errors import RequestError
 from bench.fleet import Fleet
@@ -106,8 +107,14 @@ def test_machine_code_learns_what_operations_do(method: str) -> None:
 
 @compiler
 def test_a_compiled_run_says_so_and_is_made_again_to_the_bit(tmp_path: Path) -> None:
-    config = tiny(method="ps-maddpg", sampler="prioritized")
-    one, other = (train([config], CPU, compiled=True)[0].record for _ in range(2))
+    """Whether it was cut off or not."""
+    config, kept = tiny(method="ps-maddpg", sampler="prioritized"), tmp_path / "run.safetensors"
+    one = train([config], CPU, compiled=True)[0].record
+    going = Trainer(Fleet([config], CPU), Checkpoint(kept, [config], interval=0.0), (), True)
+    going.evaluate_if_due()
+    going.episodes()
+    going.save_if_due()
+    other = train([config], CPU, Checkpoint(kept, [config]), compiled=True)[0].record
     assert records.deterministic(one) == records.deterministic(other)
     assert one.provenance["device"].endswith(", compiled")
     path = tmp_path / "seed0.json"
