@@ -40,8 +40,8 @@ def measure_compiled(config: RunConfig, rounds: int) -> list[Row]:
     """Time groups of E episodes and the updates in them, without and with a compiler.
 
     An update is here what is compiled: from the states of a batch to the networks' next parameters
-    and the priorities, observations and rewards recomputed.  `ready_cpu_s` is recording, compiling and the first
-    update, less where the compiler finds what it made before.
+    and the priorities, observations and rewards recomputed.  `ready_cpu_s` is recording, compiling
+    and the first update, less where the compiler finds what it made before.
 
     Returns:
         Two rows; none, saying why, where there is no compiler.
