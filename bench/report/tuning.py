@@ -9,9 +9,12 @@ from bench.config import RunConfig
 from bench.report.aggregate import Row, counted
 from bench.report.formats import Table, Value
 
-EXPERIMENTS = ("tuning", "tuning-recipe", "tuning-large", "tuning-integrator")
+EXPERIMENTS = (
+    *("tuning", "tuning-recipe", "tuning-large"),
+    *("tuning-integrator", "tuning-priorities"),
+)
 """Every method that is to be compared, the recipe beyond the source's methods, and, once that had
-been fixed, the largest teams and the team with inertia."""
+been fixed, the largest teams and the team with inertia, without priorities and with them."""
 
 
 def chosen(table: list[Row], experiment: str = EXPERIMENTS[0]) -> dict[str, dict[str, Value]]:
