@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from bench import stats
 from bench.report import style
@@ -30,8 +30,8 @@ def learning_curves(method: str, by_agents: dict[int, dict[str, Row]]) -> Figure
     axes = figure.subplots(1, len(by_agents), sharey=True, squeeze=False)[0]
     for ax, (agents, panel) in zip(axes, by_agents.items(), strict=True):
         ax.set_title(f"N = {agents}\n{_seeds(panel)}", size=8)
-        for place, (curve, row) in enumerate(panel.items()):
-            _curve(ax, curve, row, place)
+        for place, (letter, row) in enumerate(panel.items()):
+            _curve(ax, letter, row, place)
         cells = [row.cell for row in panel.values()]
         if not any(cell.outcomes for cell in cells):
             ax.text(0.5, 0.5, nothing(cells), transform=ax.transAxes, ha="center")
@@ -43,39 +43,48 @@ def learning_curves(method: str, by_agents: dict[int, dict[str, Row]]) -> Figure
     if limits:
         axes[0].set_ylim(limits)
     separator = "\n" if single else " "
-    heading = f"{method}: IQM over seeds,{separator}{_band_note(every)}"
-    notice = style.incomplete(every)
-    figure.suptitle(f"{heading}\n{notice}" if notice else heading, fontsize=8)
+    heading = f"{method}: IQM over seeds,{separator}{band_note(every)}"
+    style.headed(figure, heading, every)
     figure.legend(
         handles=_legend(), loc="outside lower center", ncols=1 if single else 2, handlelength=3.2
     )
     return figure
 
 
-def _curve(ax: Axes, curve: str, row: Row, place: int) -> None:
+def _curve(ax: Axes, letter: str, row: Row, place: int) -> None:
     if not row.cell.outcomes:
         return
-    reward, sampler = CURVES[curve]
-    colour = REWARD_COLOURS[reward]
-    episodes = row.cell.outcomes[0].episode / 1000
-    point, lo, hi = stats.curve_band(row.cell.curves)
-    if lo is not None and hi is not None:
-        ax.fill_between(episodes, lo, hi, color=colour, alpha=0.18, linewidth=0)
-    else:
-        ax.plot(episodes, row.cell.curves.T, color=colour, linewidth=0.5, alpha=0.6)
-    spacing = max(4, len(episodes) // 6)
-    ax.plot(
-        episodes,
-        point,
-        SAMPLER_DASHES[sampler],
-        color=colour,
-        marker=CURVE_MARKERS[curve],
+    reward, sampler = CURVES[letter]
+    spacing = max(4, len(row.cell.outcomes[0].episode) // 6)
+    curve(
+        ax,
+        row.cell,
+        color=REWARD_COLOURS[reward],
+        linestyle=SAMPLER_DASHES[sampler],
+        marker=CURVE_MARKERS[letter],
         markersize=4,
         markerfacecolor="white",
         markevery=(place * spacing // 4, spacing),
         clip_on=False,
-        zorder=3,
     )
+
+
+def curve(ax: Axes, cell: Cell, color: str, **line: Any) -> None:
+    """Draw a cell's curve, of at least one run: its IQM over a band, or over each seed.
+
+    Args:
+        ax: where.
+        cell: whose.
+        color: of both.
+        line: how the IQM is drawn.
+    """
+    episodes = cell.outcomes[0].episode / 1000
+    point, lo, hi = stats.curve_band(cell.curves)
+    if lo is not None and hi is not None:
+        ax.fill_between(episodes, lo, hi, color=color, alpha=0.18, linewidth=0)
+    else:
+        ax.plot(episodes, cell.curves.T, color=color, linewidth=0.5, alpha=0.6)
+    ax.plot(episodes, point, color=color, zorder=3, **line)
 
 
 def _seeds(panel: dict[str, Row]) -> str:
@@ -87,7 +96,8 @@ def _seeds(panel: dict[str, Row]) -> str:
     return f"only {'–'.join(map(str, dict.fromkeys((there[0], there[-1]))))} of {seeds} seeds"
 
 
-def _band_note(every: list[Cell]) -> str:
+def band_note(every: list[Cell]) -> str:
+    """Say what is drawn around the curves of cells."""
     full = [len(cell.outcomes) >= stats.MIN_SEEDS for cell in every]
     if all(full):
         return "bands: 95% bootstrap"
@@ -104,10 +114,10 @@ def _legend() -> list[Line2D]:
             [],
             color=REWARD_COLOURS[reward],
             linestyle=SAMPLER_DASHES[sampler],
-            marker=CURVE_MARKERS[curve],
+            marker=CURVE_MARKERS[letter],
             markersize=4,
             markerfacecolor="white",
-            label=f"{curve}: {reward}, {sampler}",
+            label=f"{letter}: {reward}, {sampler}",
         )
-        for curve, (reward, sampler) in CURVES.items()
+        for letter, (reward, sampler) in CURVES.items()
     ]

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bench import stats
-from bench.errors import RequestError
 from bench.report import style
-from bench.report.aggregate import Cell, Row, Setting, unusual
+from bench.report.aggregate import Cell, Row, Setting
+from bench.report.contestants import Kind, by_kind, described, kind, settings
 from bench.report.standings import Overall, Standing
 from bench.resampling import Array
 from bench.stats import Estimate
@@ -31,8 +30,6 @@ METHOD_LINES = [
 """Colour and dashes of the first seven lines of a figure."""
 COLUMNS = 5
 """Panels side by side."""
-PAGE_HEIGHT = 9.0
-"""Inches that a figure may take of a page, beside its caption."""
 
 
 def line_look(place: int) -> tuple[str, Any]:
@@ -44,33 +41,32 @@ def line_look(place: int) -> tuple[str, Any]:
 def final_scores(table: list[Row]) -> Figure:
     """Draw a panel per setting, its methods below each other: every run, the IQM, the interval.
 
-    The settings are those of the grid's main task and length of training, which the heading names;
-    if any of them has two methods, only those with two.  A name without any run with a reward and
-    sampler, at whatever N, is left out there, and so are a reward and sampler without any run.
+    Settings and names are those of :mod:`bench.report.contestants`.
     """
     found = settings(table)
     columns = sorted({setting.world.agents for setting in found})
-    names = _names(found, run=True) or _names(found, run=False)
-    count = sum(map(len, names.values()))
-    pitch = min(0.16, (PAGE_HEIGHT - 0.8 - 0.53 * len(names)) / count)
-    figure = style.new_figure(style.TEXT_WIDTH, 0.8 + 0.53 * len(names) + pitch * count)
+    listed = by_kind(found)
+    count = sum(map(len, listed.values()))
+    pitch = min(0.16, (style.PAGE_HEIGHT - 0.8 - 0.53 * len(listed)) / count)
+    figure = style.new_figure(style.TEXT_WIDTH, 0.8 + 0.53 * len(listed) + pitch * count)
     axes = figure.subplots(
-        len(names),
+        len(listed),
         len(columns),
         squeeze=False,
         sharex=True,
         sharey="row",
-        height_ratios=[0.53 + pitch * len(own) for own in names.values()],
+        height_ratios=[0.53 + pitch * len(own) for own in listed.values()],
     )
-    for line, (kind, own) in zip(axes, names.items(), strict=True):
+    for line, (of, own) in zip(axes, listed.items(), strict=True):
         for ax in line:
             ax.set_axis_off()
-        _name(line[0], kind, own, size=min(6.5, 0.8 * 72 * pitch))
+        _name(line[0], of, own, size=min(6.5, 0.8 * 72 * pitch))
     for setting, contestants in found.items():
-        if own := names.get(_kind(setting), []):
-            line = axes[list(names).index(_kind(setting))]
+        if own := listed.get(kind(setting), []):
+            line = axes[list(listed).index(kind(setting))]
             _final_panel(line[columns.index(setting.world.agents)], setting, contestants, own)
-    outcomes = [o for rows in found.values() for row in rows.values() for o in row.cell.outcomes]
+    drawn = [row.cell for rows in found.values() for row in rows.values()]
+    outcomes = [outcome for cell in drawn for outcome in cell.outcomes]
     limits = style.score_range(outcomes)
     if limits:
         axes[0, 0].set_xlim(limits)
@@ -79,75 +75,11 @@ def final_scores(table: list[Row]) -> Figure:
         f"from {stats.MIN_SEEDS} seeds)",
         fontsize=8,
     )
-    drawn = [row for rows in found.values() for row in rows.values()]
-    notice = style.incomplete(row.cell for row in drawn)
-    heading = _heading(drawn, table)
-    figure.suptitle(f"{heading}\n{notice}" if notice else heading, size=8)
+    style.headed(figure, described(found, table), drawn)
     return figure
 
 
-def _heading(drawn: list[Row], table: list[Row]) -> str:
-    """Name the world and the length of training drawn, and count the cells that are not."""
-    c = drawn[0].cell.config
-    options = "".join(f", {name} {value}" for name, value in unusual(c).items())
-    every = sum(not row.cell.reference for row in table)
-    part = f": {len(drawn)} of {every} cells (tables/final.csv has all)"
-    return f"{c.task}{options}, {c.episodes:,} episodes{part if len(drawn) < every else ''}"
-
-
-def _kind(setting: Setting) -> tuple[str, str]:
-    return setting.reward, setting.sampler
-
-
-def _names(found: dict[Setting, dict[str, Row]], *, run: bool) -> dict[tuple[str, str], list[str]]:
-    """List the names to draw by reward and sampler: of those that have been run, or of all."""
-    names: dict[tuple[str, str], dict[str, None]] = {}
-    for setting, contestants in found.items():
-        for name, row in contestants.items():
-            if row.cell.outcomes or not run:
-                names.setdefault(_kind(setting), {})[name] = None
-    order = list(dict.fromkeys(name for rows in found.values() for name in rows))
-    return {kind: sorted(own, key=order.index) for kind, own in names.items()}
-
-
-def settings(table: list[Row]) -> dict[Setting, dict[str, Row]]:
-    """Find the settings to draw, and in each the rows by the name that tells them apart.
-
-    A method of which some setting has two cells goes by its name in the first experiment that has
-    it, and by its name and the experiment's in every other, so that a name is one thing throughout.
-    """
-    found: dict[Setting, list[Row]] = {}
-    for row in table:
-        if not row.cell.reference:
-            found.setdefault(row.cell.setting, []).append(row)
-    if not found:
-        raise RequestError("the grid has references and no method: there is nothing to draw")
-
-    def world(setting: Setting) -> tuple[str, str, int]:
-        return setting.world.task, setting.world.options, setting.episodes
-
-    def compared(setting: Setting) -> int:
-        return len({row.cell.config.method for row in found[setting]})
-
-    main = world(max(found, key=compared))  # the first of those with most methods
-    found = {setting: rows for setting, rows in found.items() if world(setting) == main}
-    found = {setting: rows for setting, rows in found.items() if len(rows) > 1} or found
-    home: dict[str, str] = {}
-    for row in table:
-        if row.cell.setting in found:
-            home.setdefault(row.cell.config.method, row.cell.experiment)
-    counts = [Counter(row.cell.config.method for row in rows) for rows in found.values()]
-    doubled = {method for count in counts for method in count if count[method] > 1}
-
-    def name(row: Row) -> str:
-        method, experiment = row.cell.config.method, row.cell.experiment
-        apart = method in doubled and experiment != home[method]
-        return f"{method} ({experiment})" if apart else method
-
-    return {setting: {name(row): row for row in rows} for setting, rows in found.items()}
-
-
-def _name(ax: Axes, kind: tuple[str, str], names: list[str], size: float) -> None:
+def _name(ax: Axes, of: Kind, names: list[str], size: float) -> None:
     """Say left of the first column what a line of panels and each of its rows is.
 
     Also where the first column has no panel in this line: its axes show, the names apart, nothing.
@@ -159,7 +91,7 @@ def _name(ax: Axes, kind: tuple[str, str], names: list[str], size: float) -> Non
     ax.tick_params(axis="y", length=0)
     ax.set_ylim(len(names) + 0.5, -0.6)  # below the last row is the oracle's label
     heading = ax.annotate(
-        ", ".join(kind),
+        ", ".join(of),
         (0.01, 1),
         (0, 5),
         xycoords=("figure fraction", "axes fraction"),

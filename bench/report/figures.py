@@ -16,6 +16,7 @@ from bench.report import (
     draw_ablation,
     draw_curves,
     draw_evidence,
+    draw_learning,
     draw_methods,
     draw_recipe,
     filmstrip,
@@ -42,11 +43,11 @@ ENDINGS = (".svg", ".png", ".gif")
 def build(results: Results, out_dir: Path) -> list[Path]:
     """Write every figure below ``out_dir/figures``, each as .svg and .png, an episode as .gif too.
 
-    `methods` always; `figure4`, and `figure4-<method>` for every further method, where the grid has
-    that experiment; `curves-<experiment>` of every other experiment with its four curves of one
-    method; `ablation` where it has a default and changes of it, else `profiles` where at least two
-    methods share a setting; `scaling`, `ingredients` and `episode` where it has a recipe; and what
-    of :func:`_evidence` the grid has.
+    `methods` always; `learning` where it fits a page; `figure4`, and `figure4-<method>` for every
+    further method, where the grid has that experiment; `curves-<experiment>` of every other
+    experiment with its four curves of one method; `ablation` where it has a default and changes of
+    it, else `profiles` where at least two methods share a setting; `scaling`, `ingredients` and
+    `episode` where it has a recipe; and what of :func:`_evidence` the grid has.
 
     Returns:
         The paths written.
@@ -56,8 +57,10 @@ def build(results: Results, out_dir: Path) -> list[Path]:
     """
     table, standings = rows(results), overall(results)
     figures: dict[str, Callable[[], Figure]] = {
-        "methods": functools.partial(draw_methods.final_scores, table)
+        "methods": functools.partial(draw_methods.final_scores, table),
     }
+    if draw_learning.fits_a_page(table):
+        figures["learning"] = functools.partial(draw_learning.every_curve, table)
     for place, (method, by_agents) in enumerate(panels(table).items()):
         name = f"figure4-{method.replace(':', '.')}" if place else "figure4"
         figures[name] = functools.partial(draw_curves.learning_curves, method, by_agents)

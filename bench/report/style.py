@@ -35,6 +35,8 @@ STYLE = {
     "savefig.dpi": 200,
 }
 TEXT_WIDTH = 7.0  # inches
+PAGE_HEIGHT = 9.0
+"""Inches that a figure may take of a page, beside its caption."""
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -100,6 +102,12 @@ def notice(figure: Figure, cells: Iterable[Cell]) -> None:
     """Say above a figure what is left out of it; nothing if nothing is."""
     if text := incomplete(cells):
         figure.suptitle(text, size=8, color=VERMILION)
+
+
+def headed(figure: Figure, heading: str, cells: Iterable[Cell]) -> None:
+    """Write a heading above a figure, and below it what is left out, if anything is."""
+    notice = incomplete(cells)
+    figure.suptitle(f"{heading}\n{notice}" if notice else heading, size=8)
 
 
 def score_range(outcomes: Sequence[Outcome]) -> tuple[float, float] | None:

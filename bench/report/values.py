@@ -14,6 +14,7 @@ from bench.report.aggregate import Row, rows, world
 from bench.report.claims import glance, ledger, load_rules
 from bench.report.curves import CURVES, FIGURE4, experiments, panels
 from bench.report.discovery import cover_probability, discovery_rate
+from bench.report.draw_learning import fits_a_page
 from bench.report.formats import tex
 from bench.report.load import KINDS, Results, gathered
 from bench.report.outcomes import Curve, judge, learned, share_learned
@@ -89,6 +90,7 @@ def values(results: Results) -> dict[str, Any]:
         "kinds": {kind: sum(p.kind == kind for p in results.problems) for kind in KINDS},
         "problems": list(gathered(results.problems))[:LISTED],
         "unlisted": sum(list(gathered(results.problems).values())[LISTED:]),
+        "learning": fits_a_page(table),
         "curves": [{"letter": k, "reward": r, "sampler": s} for k, (r, s) in CURVES.items()],
         "teams": _teams(by_agents),
         "others": [

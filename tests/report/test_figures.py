@@ -12,8 +12,9 @@ import yaml
 from synthetic import build_all
 
 from bench.places import Places
-from bench.report import draw_curves, draw_methods, figures, style
+from bench.report import draw_curves, draw_learning, draw_methods, figures, style
 from bench.report.aggregate import rows
+from bench.report.contestants import settings
 from bench.report.curves import panels
 from bench.report.load import load
 from bench.report.standings import overall
@@ -75,7 +76,7 @@ def test_figures_of_the_grid_as_it_was_are_removed(copy):
 
 
 def test_every_figure_is_there_in_both_formats(built):
-    names = {"figure4", "figure4-iql", "methods", "profiles"}
+    names = {"figure4", "figure4-iql", "learning", "methods", "profiles"}
     names |= {"enrichment", "switches", "figure5"}
     assert {f"figures/{n}.{e}" for n in names for e in ("svg", "png")} == {
         path for path in built if path.startswith("figures/")
@@ -158,7 +159,7 @@ def test_final_scores_leave_out_what_has_no_run_and_fit_a_page(copy, monkeypatch
         "group-goal, prioritized": ["ps-maddpg"],
         "summed-individual, prioritized": ["ps-maddpg"],
     }
-    monkeypatch.setattr(draw_methods, "PAGE_HEIGHT", 2.6)
+    monkeypatch.setattr(style, "PAGE_HEIGHT", 2.6)
     assert draw_methods.final_scores(rows(copy.load())).get_figheight() == pytest.approx(2.6)
 
 
@@ -174,6 +175,76 @@ def test_a_line_of_panels_is_named_where_its_first_column_has_no_panel(copy):
     titles = [ax.get_title() for ax in figure.axes]
     assert (titles.count("N = 2"), titles.count("N = 3")) == (3, 4)
     assert sum(ax.xaxis.get_visible() and ax.axison for ax in figure.axes) == 7
+
+
+def learning_panels(table):
+    """The curves drawn, by legend's title and panel's title: those of each line of panels."""
+    found, axes = [], {}
+    for ax in draw_learning.every_curve(table).axes:
+        if ax.get_subplotspec().is_last_col():
+            names = [text.get_text() for text in ax.get_legend().get_texts()]
+            found += [(ax.get_legend().get_title().get_text(), names, axes)]
+        else:
+            if ax.get_subplotspec().is_first_col():
+                axes = {}
+            if ax.axison:
+                axes[ax.get_title()] = ax
+    return found
+
+
+def test_learning_curves_are_those_of_the_methods_of_each_setting(results):
+    table = rows(results)
+    drawn = learning_panels(table)
+    assert [kind for kind, _, _ in drawn] == [
+        "group-goal, uniform",
+        "group-goal, prioritized",
+        "summed-individual, uniform",
+        "summed-individual, prioritized",
+    ]
+    for kind, names, axes in drawn:
+        assert names == ["iql", "ps-maddpg"]
+        assert list(axes) == ["N = 2", "N = 3"]
+        for agents, ax in zip((2, 3), axes.values(), strict=True):
+            for name, line in zip(names, ax.lines, strict=False):
+                (row,) = (
+                    row
+                    for row in table
+                    if (row.cell.config.method, row.cell.config.agents) == (name, agents)
+                    and f"{row.cell.config.reward}, {row.cell.config.sampler}" == kind
+                    and not row.cell.reference
+                    and row.cell.experiment == "figure4"
+                )
+                expected = np.sort(row.cell.curves, axis=0)[1:5].mean(axis=0)
+                np.testing.assert_allclose(line.get_ydata(), expected)
+            assert len(ax.collections) == len(names), "a band each"
+            assert len(ax.lines) == len(names) + 1, "and the oracle"
+            assert ax.get_xlim() == (0, 0.6)
+
+
+def test_methods_beyond_the_colours_go_on_a_line_below_if_the_page_has_room(results, monkeypatch):
+    table = rows(results)
+    monkeypatch.setattr(draw_learning, "METHOD_LINES", draw_learning.METHOD_LINES[:1])
+    lines = draw_learning.lines(table)
+    assert [names for _, names in lines] == [["iql"], ["ps-maddpg"]] * 4
+    assert not draw_learning.fits_a_page(table)
+    monkeypatch.setattr(draw_learning, "LINES", 8)
+    assert draw_learning.fits_a_page(table)
+    drawn = learning_panels(table)
+    assert [names for _, names, _ in drawn] == [names for _, names in lines]
+    assert all(len(ax.lines) == 2 for _, _, axes in drawn for ax in axes.values())
+
+
+def test_learning_curves_of_few_seeds_are_single_and_without_any_say_so(copy):
+    for path in (copy.out / "runs/figure4").rglob("*.json"):
+        if path.stem in ("seed0", "seed1", "seed2") or path.parts[-2] == "n3":
+            path.unlink()
+    figure = draw_learning.every_curve(rows(copy.load()))
+    assert "no runs" in texts(figure)
+    assert any("thin lines: single seeds" in text for text in texts(figure))
+    assert any("Incomplete" in text for text in texts(figure))
+    first = figure.axes[0]
+    assert len(first.collections) == 0
+    assert len(first.lines) == 2 * (1 + 3) + 1
 
 
 def test_every_method_has_a_panel_of_its_profile_before_those_of_the_others(results):
@@ -201,7 +272,7 @@ def test_a_name_is_one_thing_in_every_panel(tmp_path):
     grid = tmp_path / "two.yaml"
     grid.write_text(yaml.safe_dump(changed))
     synthetic.write_records(grid, tmp_path, "zero")
-    named = draw_methods.settings(rows(load(grid, tmp_path)))
+    named = settings(rows(load(grid, tmp_path)))
     assert {setting.sampler for setting in named} == {"uniform", "prioritized"}
     for setting, contestants in named.items():
         for name, row in contestants.items():
