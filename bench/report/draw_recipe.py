@@ -57,9 +57,7 @@ def scaling(found: Lines) -> Figure:
     ax.set_ylim(-0.8, None)
     ax.set_xlabel("number of agents N")
     ax.set_ylabel(style.metric_label(outcomes[0].metric) if outcomes else "score")
-    figure.legend(
-        loc="outside lower center", ncols=3, fontsize=6.5, handlelength=2.6, columnspacing=1.2
-    )
+    figure.legend(loc="outside right center", fontsize=6, handlelength=2.6, labelspacing=0.7)
     style.notice(figure, every)
     return figure
 
