@@ -31,16 +31,29 @@ COLUMNS = 4
 """Panels side by side."""
 
 
-def _panels(found: Contrasts, xlabel: str, ylabel: str) -> tuple[Figure, list[Axes]]:
-    """Make a figure with a titled panel for each experiment and number of agents."""
-    columns = min(COLUMNS, len(found))
-    rows = math.ceil(len(found) / columns)
+def _panels(
+    found: Contrasts, xlabel: str, ylabel: str, note: str = ""
+) -> tuple[Figure, list[Axes]]:
+    """Make a figure with a titled panel for each experiment and number of agents.
+
+    Args:
+        found: by experiment and number of agents.
+        xlabel: of every panel.
+        ylabel: of all.
+        note: what to write in the place after the last panel.
+    """
+    count = len(found) + bool(note)
+    columns = min(COLUMNS, count)
+    rows = math.ceil(count / columns)
     figure = style.new_figure(style.TEXT_WIDTH * max(columns, 2) / COLUMNS, 0.9 + 1.2 * rows)
     grid = list(figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flat)
     for ax, (experiment, agents) in zip(grid, found, strict=False):
         ax.set_title(f"{experiment}, N = {agents}", size=7)
     for spare in grid[len(found) :]:
         spare.set_axis_off()
+    if note:
+        place = grid[len(found)]
+        place.text(0, 1, note, transform=place.transAxes, va="top", size=7, color=style.GREY)
     for lowest in grid[: len(found)][-columns:]:
         lowest.tick_params(labelbottom=True)
         lowest.set_xlabel(xlabel)
@@ -119,14 +132,17 @@ def _legend(figure: Figure, axes: list[Axes]) -> None:
 
 
 def switches(found: Contrasts) -> Figure:
-    """Draw when agents of curve B switch, in the runs that learned, beside frozen team-mates."""
-    figure, axes = _panels(found, "step of the episode", "switches per agent and step")
-    for ax, panel in zip(axes, found.values(), strict=True):
+    """Draw when agents of curve B switch, in the runs that learned, beside frozen team-mates.
+
+    Raises:
+        ValueError: if no run has learned.
+    """
+    learned = {at: panel for at, panel in found.items() if learned_teams(panel["B"])}
+    rest = _without(found, learned)
+    figure, axes = _panels(learned, "step of the episode", "switches per agent and step", rest)
+    for ax, panel in zip(axes, learned.values(), strict=True):
         row = panel["B"]
         teams = learned_teams(row)
-        _say(ax, "" if teams else "no run learned" if row.cell.outcomes else row.cell.why_empty)
-        if not teams:
-            continue
         count = f"{len(teams)} of {row.cell.expected} runs"
         ax.text(0.98, 0.97, count, transform=ax.transAxes, ha="right", va="top", size=6.5)
         for label, colour, dashes, runs in (
@@ -144,6 +160,16 @@ def switches(found: Contrasts) -> Figure:
     _legend(figure, axes)
     style.notice(figure, (panel["B"].cell for panel in found.values()))
     return figure
+
+
+def _without(found: Contrasts, learned: Contrasts) -> str:
+    """Name the experiments that no run learned in, with their numbers of agents."""
+    teams: dict[str, list[str]] = {}
+    for experiment, agents in found:
+        if (experiment, agents) not in learned:
+            teams.setdefault(experiment, []).append(str(agents))
+    listed = [f"{experiment}, N = {', '.join(sizes)}" for experiment, sizes in teams.items()]
+    return "\n".join(["no run of B learned in:", *listed]) if listed else ""
 
 
 # -- the distance reward ---------------------------------------------------------------------------
