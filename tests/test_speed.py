@@ -165,6 +165,9 @@ def test_traffic_is_what_operations_read_and_write() -> None:
         assert counted.bytes == expected
     config = reference(**SMALL, batch=64)
     assert traffic(config, 2) == pytest.approx(2 * traffic(config, 1), rel=0.1)
+    assert config.sampler == "prioritized"
+    larger = config.model_copy(update={"buffer": 2 * config.buffer})
+    assert traffic(larger, 1) == traffic(config, 1), "of a batch, whatever the ring holds"
 
 
 def test_floor_adds_up_what_each_part_does(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,7 +98,7 @@ def _seeds(panel: dict[str, Row]) -> str:
 
 def band_note(every: list[Cell]) -> str:
     """Say what is drawn around the curves of cells."""
-    full = [len(cell.outcomes) >= stats.MIN_SEEDS for cell in every]
+    full = [len(cell.outcomes) >= stats.MIN_SEEDS for cell in every if cell.outcomes]
     if all(full):
         return "bands: 95% bootstrap"
     few = f"thin lines: single seeds (fewer than {stats.MIN_SEEDS})"

@@ -134,8 +134,8 @@ def _legend(figure: Figure, axes: list[Axes]) -> None:
 def switches(found: Contrasts) -> Figure:
     """Draw when agents of curve B switch, in the runs that learned, beside frozen team-mates.
 
-    Raises:
-        ValueError: if no run has learned.
+    Args:
+        found: in one of which a run, at least, has learned.
     """
     learned = {at: panel for at, panel in found.items() if learned_teams(panel["B"])}
     rest = _without(found, learned)
@@ -163,13 +163,27 @@ def switches(found: Contrasts) -> Figure:
 
 
 def _without(found: Contrasts, learned: Contrasts) -> str:
-    """Name the experiments that no run learned in, with their numbers of agents."""
-    teams: dict[str, list[str]] = {}
-    for experiment, agents in found:
+    """Name what is not drawn, with its numbers of agents, below the reason."""
+    teams: dict[str, dict[str, list[str]]] = {}
+    for (experiment, agents), panel in found.items():
         if (experiment, agents) not in learned:
-            teams.setdefault(experiment, []).append(str(agents))
-    listed = [f"{experiment}, N = {', '.join(sizes)}" for experiment, sizes in teams.items()]
-    return "\n".join(["no run of B learned in:", *listed]) if listed else ""
+            of_reason = teams.setdefault(_why_not(panel["B"]), {})
+            of_reason.setdefault(experiment, []).append(str(agents))
+    return "\n".join(
+        line
+        for why, experiments in teams.items()
+        for line in (
+            f"{why}:",
+            *(f"{name}, N = {', '.join(sizes)}" for name, sizes in experiments.items()),
+        )
+    )
+
+
+def _why_not(row: Row) -> str:
+    """Say why no run of a curve B is known to have learned."""
+    if not row.cell.outcomes:
+        return f"{row.cell.why_empty} of B"
+    return "no run of B learned" if row.reference.oracle is not None else "no record of the oracle"
 
 
 # -- the distance reward ---------------------------------------------------------------------------

@@ -67,9 +67,11 @@ def _touched(tensor: Tensor) -> int:
 def traffic(config: RunConfig, replicas: int) -> int:
     """Count the bytes that one update of a fleet moves, without doing it: on the meta device.
 
-    What is picked from the replay is counted as the rows picked, not as the ring.
+    What is picked from the replay is counted as the rows picked, not as the ring; priorities, which
+    would count as a ring, are not set.
     """
-    configs = [config.model_copy(update={"seed": seed}) for seed in range(replicas)]
+    plain = config.model_copy(update={"sampler": "uniform"})
+    configs = [plain.model_copy(update={"seed": seed}) for seed in range(replicas)]
     run = Trainer(Fleet(configs, torch.device("meta")), None, ())
     fleet, shape = run._fleet, (replicas, config.batch)
     indices = torch.zeros(shape, dtype=torch.int64, device="meta")

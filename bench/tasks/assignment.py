@@ -2,6 +2,8 @@
 
 Up to :data:`ENUMERATED` agents every permutation is a column of a 0/1 matrix, so matching all of a
 batch is one matrix product; beyond that, scipy's solvers, and on an accelerator augmenting paths.
+The solvers work on numbers, so to whoever records operations, to compile them, each is one of its
+own.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
 from torch import Tensor
+from torch.library import custom_op
 
 ENUMERATED = 6
 FEW = 5
@@ -49,8 +52,8 @@ def matching_size(covers: Tensor) -> Tensor:
         pairs = covers.flatten(-2).mT.float()
         return (_indicator(agents, pairs.dtype, pairs.device) @ pairs).amax(-2)
     flat = covers.reshape(-1, agents, agents)
-    found = _matched if on_cpu else _augment  # which never waits for the device
-    return found(flat).view(covers.shape[:-2])
+    found: Tensor = _matched(flat) if on_cpu else _augment(flat)  # which never waits for the device
+    return found.view(covers.shape[:-2])
 
 
 def all_matched(covers: Tensor) -> Tensor:
@@ -58,13 +61,20 @@ def all_matched(covers: Tensor) -> Tensor:
     agents = covers.shape[-1]
     if agents <= FEW or covers.device.type != "cpu":
         return matching_size(covers) == agents
+    found: Tensor = _all_matched(covers)
+    return found
+
+
+@custom_op("hypercoop::all_matched", mutates_args=())
+def _all_matched(covers: Tensor) -> Tensor:
     # Only where every agent covers a target and every target has an agent is there a question.
     open_ = covers.any(-1).all(-1) & covers.any(-2).all(-1)
     matched = torch.zeros_like(open_)
-    matched[open_] = matching_size(covers[open_]) == agents
+    matched[open_] = _matched(covers[open_]) == covers.shape[-1]
     return matched
 
 
+@custom_op("hypercoop::matched", mutates_args=())
 def _matched(covers: Tensor) -> Tensor:
     """Match a batch [K, N, N] by Hopcroft and Karp's algorithm: as one graph, of K parts."""
     count, agents, _ = covers.shape
@@ -117,14 +127,24 @@ def least_total(distance: Tensor) -> Tensor:
     if agents <= ENUMERATED:
         pairs = distance.flatten(-2).mT
         return (_indicator(agents, pairs.dtype, pairs.device) @ pairs).amin(-2)
-    flat = distance.reshape(-1, agents, agents)
+    totals: Tensor = _least_total(distance)
+    return totals
+
+
+@custom_op("hypercoop::least_total", mutates_args=())
+def _least_total(distance: Tensor) -> Tensor:
     totals = [
         float(d[linear_sum_assignment(d)].sum()) if np.isfinite(d).all() else math.nan
-        for d in flat.cpu().numpy()
+        for d in distance.reshape(-1, *distance.shape[-2:]).cpu().numpy()
     ]
-    return torch.tensor(totals, dtype=distance.dtype, device=distance.device).view(
-        distance.shape[:-2]
-    )
+    made = torch.tensor(totals, dtype=distance.dtype, device=distance.device)
+    return made.view(distance.shape[:-2])
+
+
+# What they return, without its numbers.
+_all_matched.register_fake(lambda covers: covers.new_empty(covers.shape[:-2]))
+_matched.register_fake(lambda covers: covers.new_empty(len(covers), dtype=torch.float32))
+_least_total.register_fake(lambda distance: distance.new_empty(distance.shape[:-2]))
 
 
 def bottleneck(distance: Tensor) -> Tensor:

@@ -247,6 +247,14 @@ def test_learning_curves_of_few_seeds_are_single_and_without_any_say_so(copy):
     assert len(first.lines) == 2 * (1 + 3) + 1
 
 
+def test_the_note_tells_of_single_seeds_only_where_some_are_drawn(copy):
+    for path in (copy.out / "runs/figure4/iql").rglob("*.json"):
+        path.unlink()
+    figure = draw_learning.every_curve(rows(copy.load()))
+    assert not any("thin lines" in text for text in texts(figure))
+    assert any("bands: 95% bootstrap" in text for text in texts(figure))
+
+
 def test_every_method_has_a_panel_of_its_profile_before_those_of_the_others(results):
     found = overall(results)
     panels = draw_methods.profiles(found).axes

@@ -131,12 +131,28 @@ def test_without_a_success_the_frames_span_the_episode(table):
     assert filmstrip.frames(nowhere) == [0, 6, 12, 18, 24, 30]
 
 
+def test_where_no_switches_are_drawn_the_figure_says_why(table):
+    contrasts = mechanism.contrasts(table)
+    untouched, lost, blind, *_ = contrasts
+    empty = dataclasses.replace(contrasts[lost]["B"].cell, outcomes=[], problems=[])
+    contrasts[lost]["B"] = dataclasses.replace(contrasts[lost]["B"], cell=empty)
+    unknown = dataclasses.replace(contrasts[blind]["B"].reference, oracle=None)
+    contrasts[blind]["B"] = dataclasses.replace(contrasts[blind]["B"], reference=unknown)
+    figure = draw_evidence.switches(contrasts)
+    (note,) = (text.get_text() for ax in figure.axes if not ax.get_title() for text in ax.texts)
+    lines = note.splitlines()
+    for at, why in ((lost, empty.why_empty + " of B"), (blind, "no record of the oracle")):
+        place = lines.index(f"{at[0]}, N = {at[1]}")
+        assert lines[place - 1] == f"{why}:"
+    assert f"{untouched[0]}, N = {untouched[1]}" in {ax.get_title() for ax in figure.axes}
+
+
 def test_switches_are_drawn_of_runs_that_learned_only(table):
     figure = draw_evidence.switches(mechanism.contrasts(table))
     panels = {ax.get_title(): [text.get_text() for text in ax.texts] for ax in figure.axes}
     notes = panels.pop("")
     assert "figure4, N = 3" not in panels
-    assert notes[0].splitlines()[:2] == ["no run of B learned in:", "figure4, N = 3"]
+    assert notes[0].splitlines()[:2] == ["no run of B learned:", "figure4, N = 3"]
     learned = teams.learned_teams(pick(table, "figure4"))
     assert f"{len(learned)} of 5 runs" in panels["figure4, N = 2"]
     drawn = next(ax for ax in figure.axes if ax.get_title() == "figure4, N = 2").lines
